@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// The malloc family. Each function is its fast path and a tail call; what the fast path assumes is
+// written in cache/thread_cache.h, and tests/golden pins its instruction counts.
+#include <larder/larder.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "api/override.h"
+#include "api/slow.h"
+#include "api/start.h"
+#include "base/bits.h"
+#include "cache/misuse.h"
+#include "cache/thread_cache.h"
+#include "heap/large.h"
+#include "os/os.h"
+
+LR_HOT void *larder_malloc(size_t size) {
+    void *block = lr_alloc_fast(size);
+    if (LR_LIKELY(block != NULL)) {
+        return block;
+    }
+    return lr_alloc_slow(size);
+}
+
+LR_HOT void larder_free(void *block) {
+    if (LR_UNLIKELY(!lr_free_fast(block))) {
+        lr_free_slow(block);
+    }
+}
+
+void larder_cfree(void *block) {
+    larder_free(block);
+}
+
+// C23 lets a program pass any size that was requested for the block, also by a realloc that left it
+// where it was: the size is not enough to tell the bin.
+void larder_free_sized(void *block, size_t size) {
+    (void)size;
+    larder_free(block);
+}
+
+void larder_free_aligned_sized(void *block, size_t alignment, size_t size) {
+    (void)alignment;
+    (void)size;
+    larder_free(block);
+}
+
+static LR_NOINLINE void *calloc_slow(size_t bytes) {
+    bool zeroed;
+    void *block = lr_alloc_maybe_zeroed(bytes, &zeroed);
+    if (block != NULL && !zeroed) {
+        memset(block, 0, bytes);
+    }
+    return block;
+}
+
+static LR_COLD void *fail(int error) {
+    errno = error;
+    return NULL;
+}
+
+void *larder_calloc(size_t count, size_t size) {
+    size_t bytes;
+    if (LR_UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
+        return fail(ENOMEM);
+    }
+    void *block = lr_alloc_fast(bytes);
+    if (LR_LIKELY(block != NULL)) {
+        return memset(block, 0, bytes);
+    }
+    return calloc_slow(bytes);
+}
+
+// A block of another size with the old one's contents; the old one is gone, unless memory ran out.
+static LR_NOINLINE void *move_block(void *block, size_t old_bytes, size_t size) {
+    void *moved = larder_malloc(size);
+    if (moved != NULL) {
+        memcpy(moved, block, lr_min(old_bytes, size));
+        larder_free(block);
+    }
+    return moved;
+}
+
+static LR_NOINLINE void *realloc_slow(void *block, size_t size) {
+    if (block == NULL) {
+        return larder_malloc(size);
+    }
+    if (size == 0) {
+        larder_free(block); // as glibc: errno stays, NULL is not an error
+        return NULL;
+    }
+    if (size > PTRDIFF_MAX) {
+        return fail(ENOMEM);
+    }
+    size_t bytes = lr_block_bytes(block);
+    if (LR_UNLIKELY(bytes == 0)) {
+        lr_misuse_report(LR_MISUSE_REALLOC, block);
+        return fail(EINVAL);
+    }
+    bool same_class = bytes <= LR_SMALL_MAX && size <= LR_SMALL_MAX &&
+                      lr_classes[lr_class_of(size)].bytes == bytes;
+    if (same_class || (size <= bytes && size > bytes / 2)) {
+        return block;
+    }
+    int saved_errno = errno;
+    if (bytes > LR_SMALL_MAX && size > LR_SMALL_MAX && lr_large_resize(block, size)) {
+        errno = saved_errno;
+        return block;
+    }
+    return move_block(block, bytes, size);
+}
+
+void *larder_realloc(void *block, size_t size) {
+    size_t page = lr_page_of(block);
+    if (LR_LIKELY(lr_page_in_window(page))) {
+        size_t offset = lr_load_relaxed(lr_class_map(page));
+        size_t bytes = lr_classes[offset / LR_BIN_BYTES].bytes; // 0 for large blocks
+        // More than half is kept in place, so that shrinking in steps does not copy each time.
+        if (LR_LIKELY(size <= bytes && size > bytes / 2)) {
+            return block;
+        }
+    }
+    return realloc_slow(block, size);
+}
+
+void *larder_reallocarray(void *block, size_t count, size_t size) {
+    size_t bytes;
+    if (LR_UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
+        return fail(ENOMEM);
+    }
+    return larder_realloc(block, bytes);
+}
+
+// `alignment` is a power of two.
+static void *alloc_aligned(size_t alignment, size_t size) {
+    if (alignment <= LR_MIN_ALIGN) {
+        return larder_malloc(size);
+    }
+    return lr_alloc_aligned(size, alignment);
+}
+
+int larder_posix_memalign(void **out, size_t alignment, size_t size) {
+    if (alignment < sizeof(void *) || !lr_is_pow2(alignment)) {
+        return EINVAL;
+    }
+    int saved_errno = errno;
+    void *block = alloc_aligned(alignment, size);
+    errno = saved_errno;
+    if (block == NULL) {
+        return ENOMEM; // *out stays as it was
+    }
+    *out = block;
+    return 0;
+}
+
+void *larder_aligned_alloc(size_t alignment, size_t size) {
+    if (!lr_is_pow2(alignment)) {
+        return fail(EINVAL);
+    }
+    return alloc_aligned(alignment, size);
+}
+
+void *larder_memalign(size_t alignment, size_t size) {
+    // glibc rounds other alignments up to a power of two, and refuses those it cannot round.
+    if (alignment > PTRDIFF_MAX) {
+        return fail(EINVAL);
+    }
+    return alloc_aligned(lr_pow2_ceil(alignment), size);
+}
+
+static size_t os_page(void) {
+    return lr_start() ? lr_os_page_bytes() : LR_PAGE_BYTES;
+}
+
+void *larder_valloc(size_t size) {
+    return alloc_aligned(os_page(), size);
+}
+
+void *larder_pvalloc(size_t size) {
+    size_t page = os_page();
+    if (size > PTRDIFF_MAX) {
+        return fail(ENOMEM);
+    }
+    return alloc_aligned(page, lr_align_up(lr_max(size, 1), page));
+}
+
+size_t larder_malloc_usable_size(void *block) {
+    return block == NULL ? 0 : lr_block_bytes(block);
+}
+
+LR_OVERRIDES_OF_ALLOC(LR_OVERRIDE)
+LR_CXX_OVERRIDES_OF_ALLOC(LR_OVERRIDE_CXX)

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// fork() in a multithreaded process: all locks are held across it, so that the child finds every
+// tier between two operations. Caches of threads that do not exist in the child are taken over by
+// its scavenger, when it has one (cache/idle.c); one that was inside a slow path is lost to it.
+#include <pthread.h>
+
+#include "api/start.h"
+#include "cache/central.h"
+#include "cache/thread_state.h"
+#include "cache/transfer.h"
+#include "conf/options.h"
+#include "heap/direct.h"
+#include "heap/meta.h"
+#include "heap/scavenger.h"
+#include "heap/span_heap.h"
+
+// In rising rank, as sync/lock_rank.h lists them.
+static void for_each_lock(void (*visit)(struct lr_lock *)) {
+    visit(&lr_options_lock);
+    visit(&lr_registry_lock);
+    visit(&lr_scavenger_lock);
+    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
+        visit(lr_transfer_lock(c));
+    }
+    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
+        visit(lr_central_lock(c));
+    }
+    visit(&lr_pool_lock);
+    visit(&lr_span_heap_lock);
+    visit(&lr_direct_lock);
+    visit(&lr_meta_lock);
+}
+
+static void before_fork(void) {
+    // RCU first: its readers may hold locks of ours, never the other way round.
+    lr_rcu_before_fork();
+    for_each_lock(lr_lock_for_fork);
+}
+
+static void after_fork_in_parent(void) {
+    for_each_lock(lr_unlock_after_fork);
+    lr_rcu_after_fork();
+}
+
+static void after_fork_in_child(void) {
+    for_each_lock(lr_lock_reset_in_child);
+    lr_rcu_after_fork();
+    lr_scavenger_after_fork_child();
+    lr_thread_state_after_fork_child();
+}
+
+void lr_fork_install_handlers(void) {
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}

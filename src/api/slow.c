@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/slow.h"
+
+#include <errno.h>
+#include <stdint.h>
+
+#include "api/start.h"
+#include "base/fail.h"
+#include "cache/misuse.h"
+#include "cache/thread_state.h"
+#include "cache/transfer.h"
+#include "heap/large.h"
+#include "heap/scavenger.h"
+
+// Between the two the owner's bins change: the scavenger keeps off, and a forked child does not
+// trust what it finds. The fences keep the compiler from moving work out; see cache/idle.c for why
+// that is enough.
+static void begin_slow(struct thread_cache *cache) {
+    lr_store_relaxed(&cache->busy, 1);
+    lr_compiler_fence();
+    lr_counter_add(&cache->slow_calls, 1);
+}
+
+static void end_slow(struct thread_cache *cache) {
+    lr_compiler_fence();
+    lr_store_relaxed(&cache->busy, 0);
+}
+
+// The calling thread's cache; NULL if it has to work without one.
+static struct thread_cache *current_cache(void) {
+    struct thread_cache *cache = lr_load_relaxed(&lr_thread_cache);
+    if (LR_LIKELY(cache != &lr_empty_cache)) {
+        return cache;
+    }
+    return lr_start() ? lr_thread_cache_acquire() : NULL;
+}
+
+static void *alloc_class(unsigned size_class) {
+    struct thread_cache *cache = current_cache();
+    if (LR_UNLIKELY(cache == NULL)) {
+        void *block;
+        return lr_start() && lr_transfer_get(size_class, &block, 1) == 1 ? block : NULL;
+    }
+    // Sizes above the fast path's table, and a cache that was just made or taken back.
+    void *block = lr_bin_pop(&cache->bins[size_class]);
+    if (block == NULL) {
+        begin_slow(cache);
+        block = lr_cache_refill(cache, size_class);
+        end_slow(cache);
+        lr_scavenger_note_activity();
+    }
+    return block;
+}
+
+// Common end of all requests: no lock is held here.
+static void *finish(void *block, int saved_errno) {
+    errno = block != NULL ? saved_errno : ENOMEM;
+    lr_scavenger_safe_point();
+    return block;
+}
+
+static void *alloc_large(size_t size, size_t align, bool *zeroed) {
+    if (size > PTRDIFF_MAX || align > PTRDIFF_MAX - size || !lr_start()) {
+        return NULL;
+    }
+    return lr_large_alloc(size, align, zeroed);
+}
+
+LR_NOINLINE void *lr_alloc_maybe_zeroed(size_t size, bool *zeroed) {
+    int saved_errno = errno;
+    *zeroed = false;
+    void *block = size <= LR_SMALL_MAX ? alloc_class(lr_class_of(size))
+                                       : alloc_large(size, LR_PAGE_BYTES, zeroed);
+    return finish(block, saved_errno);
+}
+
+LR_NOINLINE void *lr_alloc_slow(size_t size) {
+    bool zeroed;
+    return lr_alloc_maybe_zeroed(size, &zeroed);
+}
+
+LR_NOINLINE void *lr_alloc_aligned(size_t size, size_t align) {
+    int saved_errno = errno;
+    bool zeroed;
+    unsigned size_class = lr_class_of_aligned(size, align);
+    void *block = size_class != 0 ? alloc_class(size_class) : alloc_large(size, align, &zeroed);
+    return finish(block, saved_errno);
+}
+
+static void free_small(void *block, unsigned size_class) {
+    struct thread_cache *cache = current_cache();
+    if (LR_UNLIKELY(cache == NULL)) {
+        lr_transfer_put(size_class, &block, 1);
+        return;
+    }
+    if (!lr_bin_push(&cache->bins[size_class], block)) {
+        begin_slow(cache);
+        lr_cache_overflow(cache, size_class, block);
+        end_slow(cache);
+        lr_scavenger_note_activity();
+    }
+}
+
+LR_NOINLINE void lr_free_slow(void *block) {
+    if (block == NULL) {
+        return;
+    }
+    int saved_errno = errno;
+    size_t page = lr_page_of(block);
+    unsigned size_class =
+        lr_page_in_window(page) ? lr_load_relaxed(lr_class_map(page)) / LR_BIN_BYTES : 0;
+    if (LR_LIKELY(size_class != 0)) {
+        free_small(block, size_class);
+    } else if (!lr_large_free(block)) {
+        lr_misuse_report(LR_MISUSE_FREE, block);
+    }
+    errno = saved_errno;
+}
+
+size_t lr_block_bytes(const void *block) {
+    size_t page = lr_page_of(block);
+    if (lr_page_in_window(page)) {
+        unsigned size_class = lr_load_relaxed(lr_class_map(page)) / LR_BIN_BYTES;
+        if (LR_LIKELY(size_class != 0)) {
+            return lr_classes[size_class].bytes;
+        }
+    }
+    return lr_large_bytes(block);
+}
+
+size_t lr_flush_own_cache(void) {
+    int saved_errno = errno;
+    size_t bytes = 0;
+    struct thread_cache *cache = lr_load_relaxed(&lr_thread_cache);
+    if (cache != &lr_empty_cache) {
+        begin_slow(cache);
+        bytes = lr_cache_flush(cache, false);
+        end_slow(cache);
+    }
+    errno = saved_errno;
+    return bytes;
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What malloc and free do when the thread's cache cannot serve them. errno is kept unless said.
+#ifndef LARDER_API_SLOW_H
+#define LARDER_API_SLOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+// Any size; NULL with errno ENOMEM.
+void *lr_alloc_slow(size_t size);
+// The same; *zeroed says whether the block is known to read as zero.
+void *lr_alloc_maybe_zeroed(size_t size, bool *zeroed);
+// `align` is a power of two; NULL with errno ENOMEM.
+void *lr_alloc_aligned(size_t size, size_t align);
+// Any pointer; reports those that are not blocks.
+void lr_free_slow(void *block);
+// Usable bytes of a block; 0 if the pointer is not the start of a span's page range or block.
+size_t lr_block_bytes(const void *block);
+// Gives the calling thread's cached blocks back; the bytes of them.
+size_t lr_flush_own_cache(void);
+
+#endif

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// First call, load and exit of the library.
+#include "api/start.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "cache/idle.h"
+#include "cache/size_class.h"
+#include "cache/thread_state.h"
+#include "cache/transfer.h"
+#include "conf/options.h"
+#include "diag/stats_text.h"
+#include "heap/scavenger.h"
+#include "heap/span_heap.h"
+#include "heap/window.h"
+#include "os/os.h"
+#include "sync/lock.h"
+
+enum { STATS_FD_MIN = 500 }; // out of the way of programs that expect low numbers
+
+atomic_u32 lr_started;
+static struct lr_lock start_lock = LR_LOCK_INIT(LR_RANK_INIT);
+static int stats_fd = -1;
+
+static bool start_locked(void) {
+    lr_os_init();
+    lr_options_init();
+    lr_size_class_init();
+    if (!lr_window_init(lr_opt_window_size())) {
+        return false;
+    }
+    lr_thread_state_init();
+    lr_span_heap_set_reclaim(lr_transfer_flush_all);
+    // Outermost cache first: what it gives back can travel on in the same tick.
+    lr_scavenger_add_task(lr_idle_drain);
+    lr_scavenger_add_task(lr_transfer_age);
+    lr_scavenger_add_task(lr_thread_state_reclaim);
+    return true;
+}
+
+LR_COLD bool lr_start_slow(void) {
+    lr_lock(&start_lock);
+    bool done = lr_load_relaxed(&lr_started) != 0;
+    bool first = !done && start_locked();
+    if (first) {
+        lr_store_release(&lr_started, 1);
+    }
+    lr_unlock(&start_lock);
+    if (first) {
+        // Handlers run before fork in reverse order of their registration. Ours is registered at the
+        // first request of the process, before any other: it runs last, when the handlers of others
+        // have allocated what they need. Outside the lock, because registering may allocate.
+        lr_fork_install_handlers();
+    }
+    return done || first;
+}
+
+// The environment is readable here even if the first request came before libc was ready.
+__attribute__((constructor)) static void on_load(void) {
+    if (lr_start() && lr_options_init() && lr_opt_stats() != 0) {
+        // Programs close standard error before the library's destructor runs (coreutils do).
+        stats_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STATS_FD_MIN);
+    }
+}
+
+__attribute__((destructor)) static void on_exit_or_unload(void) {
+    if (lr_load_relaxed(&lr_started) != 0 && lr_opt_stats() != 0) {
+        lr_stats_text(stats_fd >= 0 ? stats_fd : STDERR_FILENO);
+    }
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// The hand-over of an idle thread's cache to the scavenger, which adds nothing to malloc or free.
+//
+//   scavenger                                  owner, fast path        owner, slow path
+//   1 state = TAKEN                            load lr_thread_cache    busy = 1
+//   2 *slot = empty cache                      use that cache          if state != TAKEN:
+//   3 membarrier: every thread of the process                              lr_thread_cache = own
+//     has passed a full barrier                                        busy = 0
+//   4 the owner is inside a system call now,
+//     busy is 0 and *slot is still empty?
+//   5 yes: the cache is the scavenger's
+//
+// Why it is right. The fast path makes no system call, so an owner that is inside one at step 4 has
+// finished every fast path it began; those that begin later load the empty cache (2 precedes 3). An
+// owner in its slow path shows busy, set before it looks at the state: either it saw TAKEN and
+// leaves the cache alone, or the barrier makes its busy visible, or it has finished and put its cache
+// back, which the last look at *slot finds. tests/model/model_idle.c walks all interleavings.
+//
+// Where it would break. (a) A child of vfork or clone(CLONE_VM) runs on its parent's thread
+// pointer while the parent is inside the call: such calls count as running. (b) A signal handler
+// that interrupted malloc and then blocks: the handler's signal is blocked meanwhile, and a thread
+// that blocks more signals than it did when it came to Larder is left alone. What remains is a
+// handler installed with SA_NODEFER that interrupts malloc and then sleeps for seconds.
+#include "cache/idle.h"
+
+#include "cache/thread_state.h"
+#include "conf/options.h"
+#include "heap/scavenger.h"
+#include "os/os.h"
+
+#define MS_NS ((uint64_t)1000000)
+
+static atomic_u64 drains;
+static atomic_u64 refusals;
+
+// Changes when a bin is used, except when as many blocks were taken as given.
+LR_NO_TSAN static uint64_t fingerprint(const struct thread_cache *cache) {
+    uint64_t print = 0;
+    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
+        const volatile struct bin *bin = &cache->bins[c];
+        print = print * 31 + (size_t)bin->top;
+    }
+    return print;
+}
+
+static void release_record(struct thread_record *record) {
+    // Pairs with the owner's acquire in lr_thread_cache_acquire() and at its exit.
+    lr_store_release(&record->state, THREAD_OWNED);
+    lr_os_futex_wake(&record->state, 1);
+}
+
+static void empty_cache(struct thread_record *record) {
+    lr_cache_flush(&record->cache, true);
+    lr_counter_add(&drains, 1);
+}
+
+// Steps 1 to 5. True if the cache was emptied.
+static bool try_take(struct thread_record *record, uint32_t thread_id, uint64_t mask) {
+    uint32_t owned = THREAD_OWNED;
+    // Acquire pairs with be_born(): slot is valid. The owner cannot exit while the state is TAKEN.
+    if (!lr_cas_acq_rel(&record->state, &owned, THREAD_TAKEN)) {
+        return false;
+    }
+    lr_store_relaxed(record->slot, &lr_empty_cache);
+    bool mine = lr_os_membarrier() &&
+                lr_os_thread_activity(thread_id, mask) == LR_OS_THREAD_BLOCKED &&
+                lr_load_relaxed(&record->cache.busy) == 0 &&
+                lr_load_relaxed(record->slot) == &lr_empty_cache;
+    if (mine) {
+        empty_cache(record);
+    } else {
+        lr_counter_add(&refusals, 1);
+    }
+    release_record(record);
+    return mine;
+}
+
+// A record whose owner does not exist in this process: left behind by fork, or by a thread that
+// ended without its destructors. Nobody else touches it; a cache caught in a slow path stays as it is.
+static void adopt(struct thread_record *record) {
+    uint32_t owned = THREAD_OWNED;
+    if (lr_load_relaxed(&record->cache.busy) == 0 &&
+        lr_cas_acq_rel(&record->state, &owned, THREAD_TAKEN)) {
+        empty_cache(record);
+        lr_thread_record_free(record, THREAD_TAKEN);
+    }
+}
+
+// True while the cache holds blocks that may become idle later.
+static bool look_at(struct thread_record *record, uint64_t now_ns) {
+    if (lr_load_acquire(&record->state) != THREAD_OWNED) {
+        return false;
+    }
+    if (lr_load_relaxed(&record->generation) != lr_thread_generation()) {
+        adopt(record);
+        return false;
+    }
+    if (lr_cache_bytes_racy(&record->cache) == 0) {
+        return false;
+    }
+    uint64_t slow_calls = lr_load_relaxed(&record->cache.slow_calls);
+    uint64_t print = fingerprint(&record->cache);
+    if (slow_calls != record->seen_slow_calls || print != record->seen_print ||
+        record->idle_since_ns == 0) {
+        record->seen_slow_calls = slow_calls;
+        record->seen_print = print;
+        record->idle_since_ns = now_ns;
+        return true;
+    }
+    if (now_ns - record->idle_since_ns < lr_opt_idle_thread_ms() * MS_NS) {
+        return true;
+    }
+    uint32_t thread_id = lr_load_relaxed(&record->thread_id);
+    uint64_t mask = lr_load_relaxed(&record->signal_mask);
+    // Asked first without disturbing a thread that runs on its cached blocks.
+    enum lr_os_thread_activity activity = lr_os_thread_activity(thread_id, mask);
+    if (activity == LR_OS_THREAD_BLOCKED && try_take(record, thread_id, mask)) {
+        return false;
+    }
+    if (activity == LR_OS_THREAD_GONE) {
+        adopt(record);
+        return false;
+    }
+    record->idle_since_ns = now_ns; // not before another period has passed
+    return true;
+}
+
+bool lr_idle_drain(uint64_t now_ns) {
+    static atomic_u32 barrier_state; // 0 unknown, 1 registered, 2 the kernel has none
+    if (lr_load_relaxed(&barrier_state) == 0) {
+        lr_store_relaxed(&barrier_state, lr_os_membarrier_register() ? 1 : 2);
+    }
+    if (lr_load_relaxed(&barrier_state) != 1 || lr_opt_idle_thread_ms() == 0) {
+        return false;
+    }
+    bool more = false;
+    lr_rcu_read_lock();
+    for (struct lr_rcu_node *node = lr_rcu_list_next(&lr_thread_registry);
+         node != &lr_thread_registry; node = lr_rcu_list_next(node)) {
+        more |= look_at(lr_thread_record_of(node), now_ns);
+    }
+    lr_rcu_read_unlock();
+    return more;
+}
+
+struct idle_counts lr_idle_counts(void) {
+    return (struct idle_counts){.drains = lr_load_relaxed(&drains),
+                                .refusals = lr_load_relaxed(&refusals)};
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cache/misuse.h"
+
+#include <stdlib.h>
+
+#include "base/print.h"
+#include "cache/size_class.h"
+#include "conf/options.h"
+#include "heap/window.h"
+#include "os/os.h"
+
+// What the page under the pointer is used for.
+static void describe(struct lr_print *out, const void *pointer) {
+    size_t page = lr_page_of(pointer);
+    if (!lr_page_in_window(page)) {
+        lr_print_str(out, "outside the heap");
+        return;
+    }
+    unsigned size_class = lr_load_relaxed(lr_class_map(page)) / LR_BIN_BYTES;
+    const struct span *span = lr_span_of_page(page);
+    if (size_class != 0) {
+        lr_print_f(out, "in a span of %u byte blocks", lr_classes[size_class].bytes);
+    } else if (span != NULL) {
+        lr_print_str(out, "at a large block");
+    } else {
+        lr_print_str(out, "in a free page or inside a large block");
+    }
+}
+
+static void finish(struct lr_print *out) {
+    lr_print_f(out, ", thread %u\n", lr_os_thread_id());
+    lr_print_flush(out);
+    if (lr_opt_on_error() == LR_ON_ERROR_ABORT) {
+        abort();
+    }
+}
+
+void lr_misuse_report(enum lr_misuse misuse, const void *pointer) {
+    if (lr_opt_on_error() == LR_ON_ERROR_IGNORE) {
+        return;
+    }
+    char text[256];
+    struct lr_print out;
+    lr_print_init(&out, text, sizeof text, 2);
+    lr_print_f(&out, "larder: %s %p: double free, or not a block, ",
+               misuse == LR_MISUSE_REALLOC ? "invalid realloc of" : "invalid free of", pointer);
+    describe(&out, pointer);
+    finish(&out);
+}
+
+void lr_misuse_report_size(const void *pointer, size_t given, size_t actual) {
+    if (lr_opt_on_error() == LR_ON_ERROR_IGNORE) {
+        return;
+    }
+    char text[256];
+    struct lr_print out;
+    lr_print_init(&out, text, sizeof text, 2);
+    lr_print_f(&out, "larder: sized free of %p with size %zu, but the block has %zu bytes", pointer,
+               given, actual);
+    finish(&out);
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cache/size_class.h"
+
+#include "base/fail.h"
+
+// A batch is at most 64 KiB of blocks, so that a thread that needs one block does not take much
+// more than it; a bin at most 512 KiB, so that no class eats a whole cache budget.
+#define AT_MOST(value, most) ((value) < (most) ? (value) : (most))
+#define AT_LEAST(value, least) ((value) > (least) ? (value) : (least))
+#define BATCH(bytes) AT_LEAST(AT_MOST(64 * 1024 / (bytes), 512), 1)
+#define MOST(bytes) AT_LEAST(512 * 1024 / (bytes), 2)
+#define RECIPROCAL(bytes) ((uint32_t)((((uint64_t)1 << 31) + (bytes) / 16 - 1) / ((bytes) / 16)))
+
+const struct class_info lr_classes[LR_CLASS_COUNT] = {
+#define SIZE_CLASS(number, size, span_pages, count, waste)                                         \
+    [number] = {.bytes = (size),                                                                   \
+                .reciprocal = RECIPROCAL(size),                                                    \
+                .pages = (span_pages),                                                             \
+                .objects = (count),                                                                \
+                .batch = BATCH(size),                                                              \
+                .most = MOST(size)},
+#include "cache/size_class.def"
+};
+
+#define SIZE_CLASS(number, size, span_pages, count, waste)                                         \
+    static_assert((count) == (span_pages)*LR_PAGE_BYTES / (size), "blocks of class " #number);     \
+    static_assert((span_pages) < LR_PAGES_PER_HUGE, "a span lies in one huge page");
+#include "cache/size_class.def"
+
+uint16_t lr_bin_offsets[LR_FAST_MAX / LR_MIN_ALIGN + 1] LR_CACHE_ALIGNED;
+
+void lr_size_class_init(void) {
+    for (size_t i = 0; i <= LR_FAST_MAX / LR_MIN_ALIGN; i++) {
+        lr_bin_offsets[i] = lr_bin_offset(lr_class_of(i * LR_MIN_ALIGN));
+    }
+}
+
+unsigned lr_class_of_aligned(size_t size, size_t align) {
+    if (align <= LR_MIN_ALIGN) {
+        return size <= LR_SMALL_MAX ? lr_class_of(size) : 0;
+    }
+    size_t rounded = lr_align_up(lr_max(size, 1), align);
+    if (rounded > LR_SMALL_MAX || align > LR_PAGE_BYTES) {
+        return 0;
+    }
+    // Spans begin at a page, so all blocks are aligned if their size is. A power of two is a class
+    // of its own, so the search ends within one doubling.
+    for (unsigned c = lr_class_of(rounded); c < LR_CLASS_COUNT; c++) {
+        if ((lr_classes[c].bytes & (align - 1)) == 0) {
+            return c;
+        }
+    }
+    return 0;
+}
+
+size_t lr_good_size(size_t size, size_t align) {
+    if (size > PTRDIFF_MAX - LR_HUGE_BYTES || align > PTRDIFF_MAX - size) {
+        return 0;
+    }
+    unsigned size_class = lr_class_of_aligned(size, align);
+    return size_class != 0 ? lr_classes[size_class].bytes
+                           : lr_align_up(lr_max(size, 1), LR_PAGE_BYTES);
+}

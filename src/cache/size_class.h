@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which size class serves a request, and the constants of each class.
+#ifndef LARDER_CACHE_SIZE_CLASS_H
+#define LARDER_CACHE_SIZE_CLASS_H
+
+#include "base/attr.h"
+#include "base/bits.h"
+#include "base/config.h"
+
+struct class_info {
+    uint32_t bytes;
+    uint32_t reciprocal; // of bytes / 16, see lr_object_index()
+    uint16_t pages;      // of a span
+    uint16_t objects;    // in a span
+    uint16_t batch;      // most objects moved between tiers at once, before LARDER_BATCH_MAX
+    uint16_t most;       // most objects in one thread's bin, before LARDER_BIN_OBJECTS_MAX
+};
+
+extern const struct class_info lr_classes[LR_CLASS_COUNT];
+
+// The fast path's table: request in steps of 16 bytes -> byte offset of the bin in a thread cache.
+// Filled at start; before that, all requests find offset 0, the bin that is always empty.
+extern uint16_t lr_bin_offsets[LR_FAST_MAX / LR_MIN_ALIGN + 1];
+void lr_size_class_init(void);
+
+enum { LR_BIN_BYTES = 32 };
+
+static inline uint16_t lr_bin_offset(unsigned size_class) {
+    return (uint16_t)(size_class * LR_BIN_BYTES);
+}
+
+// Any size from 0 to LR_SMALL_MAX.
+static inline unsigned lr_class_of(size_t size) {
+    if (size <= 256) {
+        return size <= LR_MIN_ALIGN ? 1 : (unsigned)((size + 15) / 16);
+    }
+    // 8 classes a doubling; (size - 1) makes a power of two the last class of its doubling.
+    unsigned log = lr_log2_floor(size - 1);
+    return 17 + (log - 8) * 8 + (unsigned)(((size - 1) >> (log - 3)) & 7);
+}
+
+// The class for an aligned request: the smallest whose blocks all begin at a multiple of `align`,
+// a power of two of at most LR_PAGE_BYTES. 0 if there is none up to LR_SMALL_MAX.
+unsigned lr_class_of_aligned(size_t size, size_t align);
+
+// Index of the object that begins `offset` bytes into a span of the class; exact for offsets that
+// are a multiple of 16 below 1 MiB. For other offsets the index of the object they lie in.
+static inline size_t lr_object_index(const struct class_info *info, size_t offset) {
+    return ((offset >> 4) * info->reciprocal) >> 31;
+}
+
+// Usable bytes that a request for `size` bytes at `align` (a power of two) would get; 0 if no
+// request of that kind can succeed.
+size_t lr_good_size(size_t size, size_t align);
+
+#endif

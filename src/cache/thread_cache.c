@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// How bins are filled, emptied and sized. Sizes follow use: a bin begins with 8 slots, doubles while
+// it is both filled and emptied, and is halved back when a look finds it unused.
+#include "cache/thread_cache.h"
+
+#include <string.h>
+
+#include "cache/transfer.h"
+#include "conf/options.h"
+#include "heap/meta.h"
+
+enum {
+    SLOTS_MIN = 8, // one cache line
+    FILL_FIRST = 4,
+    SWEEP_CALLS = 512, // slow calls between looks for unused bins
+};
+
+static atomic_sz all_slot_bytes; // slot_bytes of all caches, against LARDER_THREAD_CACHE_TOTAL
+
+static size_t slots_of(const struct bin *bin) {
+    return (size_t)(bin->limit - bin->base);
+}
+
+static size_t count_of(const struct bin *bin) {
+    return (size_t)(bin->top - bin->base);
+}
+
+static size_t slots_most(unsigned size_class) {
+    size_t most = lr_min(lr_classes[size_class].most, lr_opt_bin_objects_max());
+    return (size_t)1 << lr_log2_floor(lr_max(most, 2));
+}
+
+static size_t batch_most(unsigned size_class) {
+    return lr_max(lr_min(lr_classes[size_class].batch, lr_opt_batch_max()), 1);
+}
+
+static void account(struct thread_cache *cache, unsigned size_class, size_t before, size_t after) {
+    size_t change = (after - before) * lr_classes[size_class].bytes;
+    cache->slot_bytes += change;
+    lr_fetch_add_relaxed(&all_slot_bytes, change);
+}
+
+// Gives the bin `slots` slots (a power of two, or 0), which hold at least what is in it.
+static bool resize(struct thread_cache *cache, unsigned size_class, size_t slots) {
+    struct bin *bin = &cache->bins[size_class];
+    size_t before = slots_of(bin);
+    size_t count = count_of(bin);
+    void **base = NULL;
+    if (slots > 0) {
+        base = lr_meta_alloc(slots * sizeof *base);
+        if (base == NULL) {
+            return false;
+        }
+    }
+    if (before > 0) {
+        if (base != NULL) {
+            memcpy(base, bin->base, count * sizeof *base);
+        }
+        lr_meta_free(bin->base, before * sizeof *base);
+    }
+    bin->base = base;
+    bin->top = base + count;
+    bin->limit = base + slots;
+    account(cache, size_class, before, slots);
+    return true;
+}
+
+static void flush_oldest(struct thread_cache *cache, unsigned size_class, size_t count) {
+    struct bin *bin = &cache->bins[size_class];
+    size_t held = count_of(bin);
+    lr_transfer_put(size_class, bin->base, (unsigned)count);
+    memmove(bin->base, bin->base + count, (held - count) * sizeof *bin->base);
+    bin->top -= count;
+    lr_counter_add(&cache->flushes, 1);
+}
+
+// A bin whose count is what it was at the last look, and that took no slow path since, is not in
+// use, or its use needs few of its slots: half of the blocks and slots go.
+static void sweep(struct thread_cache *cache) {
+    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
+        struct bin *bin = &cache->bins[c];
+        size_t held = count_of(bin);
+        if (slots_of(bin) > 0 && bin->hot == 0 && held == bin->mark) {
+            size_t drop = held - held / 2;
+            if (drop > 0) {
+                flush_oldest(cache, c, drop);
+            }
+            size_t slots = slots_of(bin) / 2;
+            if (slots < SLOTS_MIN) {
+                slots = held - drop == 0 ? 0 : slots_of(bin);
+            }
+            if (slots != slots_of(bin) && slots >= held - drop) {
+                resize(cache, c, slots);
+            }
+            bin->fill = (uint16_t)lr_max(bin->fill / 2, FILL_FIRST);
+        }
+        bin->mark = (uint16_t)count_of(bin);
+        bin->hot = 0;
+    }
+}
+
+// Room for a growth of `bytes` within the budgets?
+static bool within_budget(struct thread_cache *cache, size_t bytes) {
+    return cache->slot_bytes + bytes <= lr_opt_thread_cache_max() &&
+           lr_load_relaxed(&all_slot_bytes) + bytes <= lr_opt_thread_cache_total();
+}
+
+// Doubles the bin's slots up to at least `wanted` if budgets allow.
+static void try_grow(struct thread_cache *cache, unsigned size_class, size_t wanted) {
+    size_t before = slots_of(&cache->bins[size_class]);
+    size_t slots = lr_min(lr_pow2_ceil(lr_max(wanted, SLOTS_MIN)), slots_most(size_class));
+    if (slots <= before) {
+        return;
+    }
+    size_t bytes = (slots - before) * lr_classes[size_class].bytes;
+    if (!within_budget(cache, bytes)) {
+        sweep(cache);
+        if (!within_budget(cache, bytes)) {
+            return;
+        }
+    }
+    resize(cache, size_class, slots);
+}
+
+static void count_slow_call(struct thread_cache *cache) {
+    if (++cache->sweep >= SWEEP_CALLS) {
+        cache->sweep = 0;
+        sweep(cache);
+    }
+}
+
+void *lr_cache_refill(struct thread_cache *cache, unsigned size_class) {
+    struct bin *bin = &cache->bins[size_class];
+    count_slow_call(cache);
+    size_t fill = lr_min(bin->fill != 0 ? bin->fill : FILL_FIRST, batch_most(size_class));
+    bin->fill = (uint16_t)lr_min(fill * 2, batch_most(size_class));
+    if (slots_of(bin) < 2 * fill) {
+        try_grow(cache, size_class, 2 * fill);
+    }
+    lr_counter_add(&cache->refills, 1);
+    bin->hot = 1;
+    bin->fed = 1;
+    fill = lr_min(fill, slots_of(bin));
+    if (fill == 0) {
+        void *block; // no budget for slots: one at a time
+        return lr_transfer_get(size_class, &block, 1) == 1 ? block : NULL;
+    }
+    bin->top = bin->base + lr_transfer_get(size_class, bin->base, (unsigned)fill);
+    return lr_bin_pop(bin);
+}
+
+void lr_cache_overflow(struct thread_cache *cache, unsigned size_class, void *block) {
+    struct bin *bin = &cache->bins[size_class];
+    count_slow_call(cache);
+    bin->hot = 1;
+    size_t slots = slots_of(bin);
+    if (bin->fed != 0 || slots < 2 * batch_most(size_class)) {
+        try_grow(cache, size_class, 2 * slots);
+    }
+    if (slots_of(bin) == slots) {
+        bin->fed = 0;
+        if (slots == 0) {
+            lr_transfer_put(size_class, &block, 1);
+            return;
+        }
+        flush_oldest(cache, size_class, slots - slots / 2);
+    }
+    LR_CHECK(lr_bin_push(bin, block));
+}
+
+size_t lr_cache_flush(struct thread_cache *cache, bool slots) {
+    size_t bytes = 0;
+    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
+        size_t held = count_of(&cache->bins[c]);
+        if (held > 0) {
+            bytes += held * lr_classes[c].bytes;
+            flush_oldest(cache, c, held);
+        }
+        if (slots && slots_of(&cache->bins[c]) > 0) {
+            resize(cache, c, 0);
+            cache->bins[c].fill = FILL_FIRST;
+        }
+    }
+    return bytes;
+}
+
+LR_NO_TSAN size_t lr_cache_objects_racy(const struct thread_cache *cache, unsigned size_class) {
+    // The owner's accesses are plain, because atomic ones would cost malloc an instruction. It may
+    // move a bin's slots between the two loads; nonsense is left out.
+    const volatile struct bin *bin = &cache->bins[size_class];
+    size_t top = (size_t)bin->top;
+    size_t base = (size_t)bin->base;
+    size_t count = (top - base) / sizeof(void *);
+    return count <= UINT16_MAX ? count : 0;
+}
+
+size_t lr_cache_bytes_racy(const struct thread_cache *cache) {
+    size_t bytes = 0;
+    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
+        bytes += lr_cache_objects_racy(cache, c) * lr_classes[c].bytes;
+    }
+    return bytes;
+}

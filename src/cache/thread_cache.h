@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// A thread's cache: for each size class a bin, a stack of pointers to free blocks. This header is
+// the fast path.
+//
+// Assumptions. Only the owner pushes and pops; nothing is atomic. A bin that is empty for pop or
+// full for push stands for everything unusual: a miss, no cache yet, a cache lent to the scavenger, a
+// thread that is ending (all have the static empty cache, whose bins have top == base == limit), and
+// pages that hold no small block (bin 0). So there is one branch out, predicted not taken.
+#ifndef LARDER_CACHE_THREAD_CACHE_H
+#define LARDER_CACHE_THREAD_CACHE_H
+
+#include "base/atomic.h"
+#include "base/attr.h"
+#include "cache/size_class.h"
+#include "heap/window.h"
+
+struct bin {
+    void **top;    // one above the last pointer
+    void **base;   // the bottom; NULL while the bin has no slots
+    void **limit;  // top of a full bin; limit - base is a power of two, or 0
+    uint16_t fill; // objects to fetch at the next miss
+    uint16_t mark; // count at the last look for unused bins
+    uint8_t hot;   // went through the slow path since then
+    uint8_t fed;   // was filled since it was last flushed: growing it may save both
+    uint16_t unused;
+};
+
+static_assert(sizeof(struct bin) == LR_BIN_BYTES, "lr_bin_offsets[] counts in it");
+
+struct thread_cache {
+    struct bin bins[LR_CLASS_COUNT]; // owner thread only; bins[0] stays empty
+    size_t slot_bytes;               // owner thread only; blocks that all bins could hold, in bytes
+    uint32_t sweep;                  // owner thread only; slow calls until the next look
+    // Written by the owner, read by statistics and the scavenger.
+    atomic_u32 busy;       // inside a slow path: its bins are changing
+    atomic_u64 slow_calls; // relaxed: statistics and idleness
+    atomic_u64 refills;
+    atomic_u64 flushes;
+};
+
+// Initial-exec: the library is loaded at start or fits the static TLS surplus (two words).
+// Loaded afresh by every call: the scavenger swaps it to take an idle thread's cache (idle.c).
+extern _Thread_local _Atomic(struct thread_cache *) lr_thread_cache
+    __attribute__((tls_model("initial-exec")));
+
+static LR_ALWAYS_INLINE struct bin *lr_bin_at(struct thread_cache *cache, size_t offset) {
+    return (struct bin *)(void *)((char *)cache + offset);
+}
+
+// The bin's newest block, NULL if it is empty.
+static LR_ALWAYS_INLINE void *lr_bin_pop(struct bin *bin) {
+    void **top = bin->top;
+    if (LR_UNLIKELY(top == bin->base)) {
+        return NULL;
+    }
+    bin->top = top - 1;
+    return top[-1];
+}
+
+// False if the bin is full.
+static LR_ALWAYS_INLINE bool lr_bin_push(struct bin *bin, void *block) {
+    void **top = bin->top;
+    if (LR_UNLIKELY(top == bin->limit)) {
+        return false;
+    }
+    *top = block;
+    bin->top = top + 1;
+    return true;
+}
+
+// NULL: take the slow path.
+static LR_ALWAYS_INLINE void *lr_alloc_fast(size_t size) {
+    if (LR_UNLIKELY(size > LR_FAST_MAX)) {
+        return NULL;
+    }
+    size_t offset = lr_bin_offsets[(size + LR_MIN_ALIGN - 1) / LR_MIN_ALIGN];
+    return lr_bin_pop(lr_bin_at(lr_load_relaxed(&lr_thread_cache), offset));
+}
+
+// False: take the slow path. Any pointer, NULL included: its page is outside the window.
+static LR_ALWAYS_INLINE bool lr_free_fast(void *block) {
+    size_t page = lr_page_of(block);
+    if (LR_UNLIKELY(!lr_page_in_window(page))) {
+        return false;
+    }
+    size_t offset = lr_load_relaxed(lr_class_map(page));
+    return lr_bin_push(lr_bin_at(lr_load_relaxed(&lr_thread_cache), offset), block);
+}
+
+// ---- Bins (thread_cache.c): the caller owns the cache and has set busy ----
+
+// Fetches blocks of the class and returns one; NULL: out of memory.
+void *lr_cache_refill(struct thread_cache *cache, unsigned size_class);
+// Takes a block that did not fit.
+void lr_cache_overflow(struct thread_cache *cache, unsigned size_class, void *block);
+// Gives all blocks back; with `slots` also the memory of the stacks. Returns the bytes of blocks.
+size_t lr_cache_flush(struct thread_cache *cache, bool slots);
+// Bytes of blocks held; racy unless the caller owns the cache.
+size_t lr_cache_bytes_racy(const struct thread_cache *cache);
+size_t lr_cache_objects_racy(const struct thread_cache *cache, unsigned size_class);
+
+#endif

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cache/thread_state.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "heap/meta.h"
+#include "heap/scavenger.h"
+#include "os/os.h"
+
+enum {
+    // glibc calls key destructors in four rounds as long as values are set. Ours sets itself again
+    // until the last one, so that the destructors of others still find a cache.
+    EXIT_ROUNDS = 4,
+};
+
+struct thread_cache lr_empty_cache;
+_Thread_local _Atomic(struct thread_cache *) lr_thread_cache = &lr_empty_cache;
+
+// NULL: unborn. &dead_record: its destructors have run.
+static _Thread_local struct thread_record *own_record
+    __attribute__((tls_model("initial-exec")));
+static struct thread_record dead_record;
+
+struct lr_lock lr_registry_lock = LR_LOCK_INIT(LR_RANK_REGISTRY);
+struct lr_rcu_node lr_thread_registry;
+static atomic_u32 live_threads;
+static atomic_u32 free_records;
+static atomic_u32 generation;
+static pthread_key_t exit_key;
+
+static_assert(offsetof(struct thread_record, cache) == 0, "casts between the two");
+
+uint32_t lr_thread_generation(void) {
+    return lr_load_relaxed(&generation);
+}
+
+static void wait_while_taken(struct thread_record *record) {
+    // Acquire pairs with the scavenger's release of the record: the bins it emptied.
+    while (lr_load_acquire(&record->state) == THREAD_TAKEN) {
+        lr_os_futex_wait(&record->state, THREAD_TAKEN, UINT64_MAX);
+    }
+}
+
+void lr_thread_record_free(struct thread_record *record, uint32_t from) {
+    lr_fetch_add_relaxed(&free_records, 1);
+    uint32_t state = from;
+    // Release pairs with claim_free_record(): the cache is empty.
+    while (!lr_cas_acq_rel(&record->state, &state, THREAD_FREE)) {
+        wait_while_taken(record);
+        state = from;
+    }
+}
+
+static void on_thread_exit(void *value) {
+    struct thread_record *record = value;
+    if (++record->exit_rounds < EXIT_ROUNDS) {
+        pthread_setspecific(exit_key, record);
+        return;
+    }
+    // From here on the scavenger gives up on this record: busy is set before the state is looked
+    // at, and it looks at busy after a barrier on this thread.
+    lr_store_relaxed(&record->cache.busy, 1);
+    lr_compiler_fence();
+    own_record = &dead_record;
+    lr_store_relaxed(&lr_thread_cache, &lr_empty_cache);
+    wait_while_taken(record);
+    lr_cache_flush(&record->cache, true);
+    lr_store_relaxed(&record->cache.busy, 0);
+    lr_thread_record_free(record, THREAD_OWNED);
+    if (lr_fetch_sub_relaxed(&live_threads, 1) == 1) {
+        lr_scavenger_note_last_thread();
+    }
+}
+
+void lr_thread_state_init(void) {
+    lr_rcu_list_init(&lr_thread_registry);
+    // Only EAGAIN is possible, with 1,024 keys in use before the first malloc: caches then stay
+    // with their records after their threads' end.
+    (void)pthread_key_create(&exit_key, on_thread_exit);
+}
+
+static struct thread_record *claim_free_record(void) {
+    lr_lock_assert_held(&lr_registry_lock);
+    if (lr_load_relaxed(&free_records) == 0) {
+        return NULL;
+    }
+    for (struct lr_rcu_node *node = lr_thread_registry.next; node != &lr_thread_registry;
+         node = node->next) {
+        struct thread_record *record = lr_thread_record_of(node);
+        if (lr_load_acquire(&record->state) == THREAD_FREE) {
+            lr_fetch_sub_relaxed(&free_records, 1);
+            return record;
+        }
+    }
+    return NULL;
+}
+
+static atomic_u64 ended_slow_calls;
+static atomic_u64 ended_refills;
+static atomic_u64 ended_flushes;
+
+struct thread_ended_counts lr_thread_ended_counts(void) {
+    return (struct thread_ended_counts){.slow_calls = lr_load_relaxed(&ended_slow_calls),
+                                        .refills = lr_load_relaxed(&ended_refills),
+                                        .flushes = lr_load_relaxed(&ended_flushes)};
+}
+
+static void keep_counts(const struct thread_record *record) {
+    lr_fetch_add_relaxed(&ended_slow_calls, lr_load_relaxed(&record->cache.slow_calls));
+    lr_fetch_add_relaxed(&ended_refills, lr_load_relaxed(&record->cache.refills));
+    lr_fetch_add_relaxed(&ended_flushes, lr_load_relaxed(&record->cache.flushes));
+}
+
+static struct thread_record *new_record(void) {
+    struct thread_record *record = lr_meta_alloc(sizeof *record);
+    if (record != NULL) {
+        memset(record, 0, sizeof *record);
+        lr_rcu_list_add(&lr_thread_registry, &record->node);
+    }
+    return record;
+}
+
+static struct thread_cache *be_born(void) {
+    lr_lock(&lr_registry_lock);
+    struct thread_record *record = claim_free_record();
+    if (record == NULL) {
+        record = new_record();
+    }
+    if (record != NULL) {
+        record->slot = &lr_thread_cache;
+        record->exit_rounds = 0;
+        record->idle_since_ns = 0;
+        lr_store_relaxed(&record->thread_id, lr_os_thread_id());
+        lr_store_relaxed(&record->signal_mask, lr_os_signal_mask());
+        lr_store_relaxed(&record->generation, lr_load_relaxed(&generation));
+        // Release pairs with the scavenger's take: slot, thread id and mask are there.
+        lr_store_release(&record->state, THREAD_OWNED);
+    }
+    lr_unlock(&lr_registry_lock);
+    if (record == NULL) {
+        return NULL;
+    }
+    lr_fetch_add_relaxed(&live_threads, 1);
+    own_record = record;
+    lr_store_relaxed(&lr_thread_cache, &record->cache);
+    // After the cache is in place: with many keys in use glibc allocates here, by malloc.
+    pthread_setspecific(exit_key, record);
+    return &record->cache;
+}
+
+struct thread_cache *lr_thread_cache_acquire(void) {
+    struct thread_record *record = own_record;
+    if (record == NULL) {
+        return be_born();
+    }
+    if (record == &dead_record) {
+        return NULL;
+    }
+    // Busy first, then the state; the scavenger changes the state first and looks at busy after a
+    // barrier on this thread, so one of the two sees the other. Proven by tests/model/model_idle.c.
+    lr_store_relaxed(&record->cache.busy, 1);
+    lr_compiler_fence();
+    // Acquire pairs with the scavenger's release of the record: the bins it emptied.
+    bool taken = lr_load_acquire(&record->state) == THREAD_TAKEN;
+    if (!taken) {
+        lr_store_relaxed(&lr_thread_cache, &record->cache);
+    }
+    lr_compiler_fence();
+    lr_store_relaxed(&record->cache.busy, 0);
+    return taken ? NULL : &record->cache;
+}
+
+void lr_thread_state_after_fork_child(void) {
+    lr_store_relaxed(&generation, lr_load_relaxed(&generation) + 1);
+    lr_store_relaxed(&live_threads, 0);
+    struct thread_record *record = own_record;
+    if (record != NULL && record != &dead_record) {
+        lr_store_relaxed(&live_threads, 1);
+        lr_store_relaxed(&record->thread_id, lr_os_thread_id());
+        lr_store_relaxed(&record->generation, lr_load_relaxed(&generation));
+        lr_store_relaxed(&record->state, THREAD_OWNED);
+    }
+}
+
+bool lr_thread_state_reclaim(uint64_t now_ns) {
+    (void)now_ns;
+    if (lr_load_relaxed(&free_records) == 0) {
+        return false;
+    }
+    struct thread_record *doomed = NULL;
+    lr_lock(&lr_registry_lock);
+    struct lr_rcu_node *next;
+    for (struct lr_rcu_node *node = lr_thread_registry.next; node != &lr_thread_registry;
+         node = next) {
+        next = node->next;
+        struct thread_record *record = lr_thread_record_of(node);
+        if (lr_load_acquire(&record->state) == THREAD_FREE) {
+            lr_rcu_list_remove(node);
+            lr_fetch_sub_relaxed(&free_records, 1);
+            record->next_doomed = doomed;
+            doomed = record;
+        }
+    }
+    lr_unlock(&lr_registry_lock);
+    if (doomed != NULL) {
+        lr_rcu_synchronize();
+    }
+    while (doomed != NULL) {
+        struct thread_record *record = doomed;
+        doomed = record->next_doomed;
+        keep_counts(record);
+        lr_meta_free(record, sizeof *record);
+    }
+    return false;
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cache/transfer.h"
+
+#include <string.h>
+
+#include "base/bits.h"
+#include "cache/central.h"
+#include "conf/options.h"
+#include "heap/meta.h"
+
+enum {
+    ROOM_MIN = 64,
+    ROOM_MOST = 16384, // 128 KiB of pointers
+    CHUNK = 256,       // objects moved to the central list at once
+};
+
+// One class may hold 1 MiB of blocks, or 64 of them if they are large: a producer stays that far
+// ahead of a consumer without a lock of the central list.
+#define CLASS_BYTES LR_MIB
+#define CLASS_OBJECTS_MIN 16
+
+struct transfer {
+    struct lr_lock lock;
+    void **slots;     // guarded by: lock
+    uint32_t room;    // guarded by: lock; slots there are
+    uint32_t lowest;  // guarded by: lock; lowest count since the last ageing
+    atomic_u32 count; // guarded by: lock; read without it to skip an empty cache
+} LR_CACHE_ALIGNED;
+
+#define TRANSFER_INIT                                                                              \
+    { .lock = LR_LOCK_INIT(LR_RANK_TRANSFER) }
+static struct transfer caches[LR_CLASS_COUNT] = {[0 ... LR_CLASS_COUNT - 1] = TRANSFER_INIT};
+static atomic_sz total_bytes; // blocks in all of them
+
+struct lr_lock *lr_transfer_lock(unsigned size_class) {
+    return &caches[size_class].lock;
+}
+
+size_t lr_transfer_objects(unsigned size_class) {
+    return lr_load_relaxed(&caches[size_class].count);
+}
+
+static void set_count(struct transfer *cache, unsigned size_class, uint32_t count) {
+    size_t before = lr_load_relaxed(&cache->count);
+    lr_store_relaxed(&cache->count, count);
+    lr_fetch_add_relaxed(&total_bytes, (count - before) * (size_t)lr_classes[size_class].bytes);
+}
+
+unsigned lr_transfer_get(unsigned size_class, void **out, unsigned most) {
+    struct transfer *cache = &caches[size_class];
+    // A stale 0 only means that the central list is asked instead.
+    if (lr_load_relaxed(&cache->count) > 0) {
+        lr_lock(&cache->lock);
+        uint32_t count = lr_load_relaxed(&cache->count);
+        uint32_t taken = (uint32_t)lr_min(count, most);
+        if (taken > 0) {
+            memcpy(out, cache->slots + (count - taken), taken * sizeof *out);
+            set_count(cache, size_class, count - taken);
+            cache->lowest = (uint32_t)lr_min(cache->lowest, count - taken);
+        }
+        lr_unlock(&cache->lock);
+        if (taken > 0) {
+            return taken;
+        }
+    }
+    return lr_central_remove(size_class, out, most);
+}
+
+// Makes room for `count` objects; how many fit.
+static uint32_t make_room(struct transfer *cache, unsigned size_class, uint32_t count) {
+    size_t block = lr_classes[size_class].bytes;
+    uint32_t held = lr_load_relaxed(&cache->count);
+    size_t budget = lr_opt_transfer_cache_max();
+    size_t used = lr_load_relaxed(&total_bytes);
+    size_t allowed = used < budget ? (budget - used) / block : 0;
+    size_t most = lr_max(CLASS_BYTES / block, CLASS_OBJECTS_MIN);
+    most = lr_min(most, ROOM_MOST);
+    allowed = lr_min(allowed, most > held ? most - held : 0);
+    allowed = lr_min(allowed, count);
+    if (held + allowed > cache->room) {
+        size_t room = lr_max(lr_pow2_ceil(held + allowed), ROOM_MIN);
+        void **slots = lr_meta_alloc(room * sizeof *slots);
+        if (slots == NULL) {
+            return (uint32_t)lr_min(allowed, cache->room - held);
+        }
+        if (cache->slots != NULL) {
+            memcpy(slots, cache->slots, held * sizeof *slots);
+            lr_meta_free(cache->slots, cache->room * sizeof *slots);
+        }
+        cache->slots = slots;
+        cache->room = (uint32_t)room;
+    }
+    return (uint32_t)allowed;
+}
+
+void lr_transfer_put(unsigned size_class, void *const *objects, unsigned count) {
+    struct transfer *cache = &caches[size_class];
+    lr_lock(&cache->lock);
+    uint32_t fits = make_room(cache, size_class, count);
+    if (fits > 0) {
+        uint32_t held = lr_load_relaxed(&cache->count);
+        memcpy(cache->slots + held, objects, fits * sizeof *objects);
+        set_count(cache, size_class, held + fits);
+    }
+    lr_unlock(&cache->lock);
+    if (fits < count) {
+        lr_central_insert(size_class, objects + fits, count - fits);
+    }
+}
+
+// Moves `count` of the oldest objects, or as many as there are, to the central list.
+static void move_oldest(unsigned size_class, uint32_t count) {
+    struct transfer *cache = &caches[size_class];
+    while (count > 0) {
+        void *chunk[CHUNK];
+        lr_lock(&cache->lock);
+        uint32_t held = lr_load_relaxed(&cache->count);
+        uint32_t part = (uint32_t)lr_min(lr_min(count, CHUNK), held);
+        if (part > 0) {
+            memcpy(chunk, cache->slots, part * sizeof *chunk);
+            memmove(cache->slots, cache->slots + part, (held - part) * sizeof *chunk);
+            set_count(cache, size_class, held - part);
+        }
+        lr_unlock(&cache->lock);
+        if (part == 0) {
+            return;
+        }
+        lr_central_insert(size_class, chunk, part);
+        count -= part;
+    }
+}
+
+bool lr_transfer_age(uint64_t now_ns) {
+    (void)now_ns;
+    bool left = false;
+    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
+        struct transfer *cache = &caches[c];
+        if (lr_load_relaxed(&cache->count) == 0) {
+            continue;
+        }
+        lr_lock(&cache->lock);
+        uint32_t unused = cache->lowest;
+        cache->lowest = lr_load_relaxed(&cache->count) - unused;
+        lr_unlock(&cache->lock);
+        move_oldest(c, unused);
+        left |= lr_load_relaxed(&cache->count) > 0;
+    }
+    if (!left) {
+        lr_central_release_spares();
+    }
+    return left;
+}
+
+void lr_transfer_flush_all(void) {
+    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
+        move_oldest(c, UINT32_MAX);
+    }
+    lr_central_release_spares();
+}

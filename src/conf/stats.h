@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// The statistics table (include/larder/stats.def) for the library itself: names and help of the
+// rows, what can be derived from others, and who gathers the rest.
+#ifndef LARDER_CONF_STATS_H
+#define LARDER_CONF_STATS_H
+
+#include <larder/stats.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum lr_stat_id {
+#define LARDER_STAT(name, kind, unit, help) LR_STAT_##name,
+#include <larder/stats.def>
+    LR_STAT_COUNT
+};
+
+enum lr_stat_kind { LR_STAT_GAUGE, LR_STAT_COUNTER };
+enum lr_stat_unit { LR_STAT_BYTES, LR_STAT_NUMBER, LR_STAT_PERMILLE };
+
+const char *lr_stat_name(enum lr_stat_id id);
+const char *lr_stat_help(enum lr_stat_id id);
+enum lr_stat_kind lr_stat_kind(enum lr_stat_id id);
+enum lr_stat_unit lr_stat_unit(enum lr_stat_id id);
+uint64_t lr_stat_value(const struct larder_stats *stats, enum lr_stat_id id);
+
+// part of whole in thousandths, at most 1000: figures read at different moments may make the part
+// the larger one. 0 of nothing.
+uint64_t lr_permille(uint64_t part, uint64_t whole);
+
+// Fills version, bytes, held_bytes and fragmentation from the other fields. A gauge that came out
+// negative, because it is the difference of counters read at different moments, becomes 0.
+void lr_stats_derive(struct larder_stats *stats);
+
+// Gathered in diag/introspect.c, the one place that knows all tiers. They take the locks of the
+// tiers one at a time, so that the caller may hold none. stats_collect ends with
+// lr_stats_derive(); the others return false behind the last class or lock.
+void lr_stats_collect(struct larder_stats *out);
+bool lr_stats_class(unsigned index, struct larder_class_stats *out);
+bool lr_stats_lock(unsigned index, struct larder_lock_stats *out);
+
+#endif

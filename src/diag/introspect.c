@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// Gathers statistics from all tiers. Nothing is stopped: figures are read one after the other.
+#include "cache/central.h"
+#include "cache/idle.h"
+#include "cache/thread_state.h"
+#include "cache/transfer.h"
+#include "conf/options.h"
+#include "conf/stats.h"
+#include "heap/direct.h"
+#include "heap/huge_page.h"
+#include "heap/meta.h"
+#include "heap/pool.h"
+#include "heap/release.h"
+#include "heap/scavenger.h"
+#include "heap/span_heap.h"
+#include "os/os.h"
+
+struct thread_totals {
+    uint64_t objects[LR_CLASS_COUNT];
+    uint64_t threads;
+    uint64_t parked;
+    uint64_t slow_calls;
+    uint64_t refills;
+    uint64_t flushes;
+};
+
+static void add_record(struct thread_totals *totals, struct thread_record *record) {
+    struct thread_cache *cache = &record->cache;
+    totals->slow_calls += lr_load_relaxed(&cache->slow_calls);
+    totals->refills += lr_load_relaxed(&cache->refills);
+    totals->flushes += lr_load_relaxed(&cache->flushes);
+    if (lr_load_acquire(&record->state) == THREAD_FREE) {
+        return;
+    }
+    uint64_t held = 0;
+    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
+        uint64_t objects = lr_cache_objects_racy(cache, c);
+        totals->objects[c] += objects;
+        held += objects;
+    }
+    totals->threads++;
+    totals->parked += held == 0;
+}
+
+static void collect_threads(struct thread_totals *totals) {
+    *totals = (struct thread_totals){.slow_calls = lr_thread_ended_counts().slow_calls,
+                                     .refills = lr_thread_ended_counts().refills,
+                                     .flushes = lr_thread_ended_counts().flushes};
+    if (lr_rcu_list_next(&lr_thread_registry) == NULL) {
+        return; // Larder has not started
+    }
+    lr_rcu_read_lock();
+    for (struct lr_rcu_node *node = lr_rcu_list_next(&lr_thread_registry);
+         node != &lr_thread_registry; node = lr_rcu_list_next(node)) {
+        add_record(totals, lr_thread_record_of(node));
+    }
+    lr_rcu_read_unlock();
+}
+
+static void collect_classes(struct larder_stats *out, const struct thread_totals *totals) {
+    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
+        const struct class_info *info = &lr_classes[c];
+        struct central_counts central = lr_central_counts(c);
+        uint64_t bytes = info->bytes;
+        uint64_t thread = totals->objects[c] * bytes;
+        uint64_t transfer = lr_transfer_objects(c) * bytes;
+        uint64_t free = central.free_objects * bytes;
+        uint64_t all = central.spans * info->objects * bytes;
+        out->spans += central.spans;
+        out->span_tail_bytes += central.spans * info->pages * LR_PAGE_BYTES - all;
+        out->thread_cache_bytes += thread;
+        out->transfer_cache_bytes += transfer;
+        out->central_free_bytes += free;
+        out->live_bytes += all - thread - transfer - free;
+    }
+}
+
+static void collect_heap(struct larder_stats *out) {
+    struct span_heap_counts heap = lr_span_heap_counts();
+    struct direct_counts direct = lr_direct_counts();
+    out->span_heap_free_bytes = heap.free_dirty_pages << LR_PAGE_SHIFT;
+    out->returned_bytes = heap.free_clean_pages << LR_PAGE_SHIFT;
+    out->large_blocks = heap.large_spans + direct.blocks;
+    out->large_bytes = (heap.large_pages << LR_PAGE_SHIFT) + direct.bytes;
+    out->live_bytes += out->large_bytes;
+    size_t pool = lr_pool_bytes();
+    size_t pages = pool >> LR_PAGE_SHIFT;
+    out->mapped_bytes = pool + direct.bytes;
+    out->reserved_bytes = lr_window.reserved ? lr_window.bytes : pool;
+    out->huge_pages = pool >> LR_HUGE_SHIFT;
+    out->huge_pages_free = out->huge_pages - heap.huge_partial - heap.huge_full;
+    out->metadata_bytes = lr_meta_used_bytes() + pages * (sizeof(atomic_u16) + sizeof(atomic_u32)) +
+                          out->huge_pages * sizeof(struct huge_page);
+}
+
+// ---- Locks, one row a rank ----
+
+struct lock_row {
+    const char *name;
+    struct lr_lock *lock; // NULL: one of each class
+    struct lr_lock *(*of_class)(unsigned size_class);
+};
+
+static const struct lock_row lock_rows[] = {
+    {.name = "options", .lock = &lr_options_lock},
+    {.name = "thread registry", .lock = &lr_registry_lock},
+    {.name = "scavenger", .lock = &lr_scavenger_lock},
+    {.name = "transfer caches", .of_class = lr_transfer_lock},
+    {.name = "central lists", .of_class = lr_central_lock},
+    {.name = "pools", .lock = &lr_pool_lock},
+    {.name = "span heap", .lock = &lr_span_heap_lock},
+    {.name = "direct blocks", .lock = &lr_direct_lock},
+    {.name = "metadata", .lock = &lr_meta_lock},
+};
+
+static void add_lock(struct larder_lock_stats *out, struct lr_lock *lock) {
+    out->takes += lr_load_relaxed(&lock->takes);
+    out->contended += lr_load_relaxed(&lock->contended);
+}
+
+bool lr_stats_lock(unsigned index, struct larder_lock_stats *out) {
+    if (index >= sizeof lock_rows / sizeof lock_rows[0]) {
+        return false;
+    }
+    const struct lock_row *row = &lock_rows[index];
+    *out = (struct larder_lock_stats){.name = row->name};
+    if (row->lock != NULL) {
+        add_lock(out, row->lock);
+    }
+    for (unsigned c = 1; row->of_class != NULL && c < LR_CLASS_COUNT; c++) {
+        add_lock(out, row->of_class(c));
+    }
+    return true;
+}
+
+void lr_stats_collect(struct larder_stats *out) {
+    *out = (struct larder_stats){.resident_bytes = lr_os_resident_bytes()};
+    struct thread_totals totals;
+    collect_threads(&totals);
+    collect_heap(out);
+    collect_classes(out, &totals);
+    struct release_counts release = lr_release_counts();
+    out->threads = totals.threads;
+    out->thread_caches_parked = totals.parked;
+    out->malloc_slow = totals.slow_calls;
+    out->refills = totals.refills;
+    out->flushes = totals.flushes;
+    out->idle_drains = lr_idle_counts().drains;
+    out->scavenge_runs = lr_scavenger_counts().ticks;
+    out->scavenge_calls = release.calls;
+    out->scavenge_bytes = release.pages << LR_PAGE_SHIFT;
+    struct larder_lock_stats lock;
+    for (unsigned i = 0; lr_stats_lock(i, &lock); i++) {
+        out->lock_takes += lock.takes;
+        out->lock_contended += lock.contended;
+    }
+    lr_stats_derive(out);
+}
+
+bool lr_stats_class(unsigned index, struct larder_class_stats *out) {
+    if (index + 1 >= LR_CLASS_COUNT) {
+        return false;
+    }
+    unsigned c = index + 1;
+    struct thread_totals totals;
+    collect_threads(&totals);
+    struct central_counts central = lr_central_counts(c);
+    const struct class_info *info = &lr_classes[c];
+    *out = (struct larder_class_stats){
+        .size = info->bytes,
+        .objects_per_span = info->objects,
+        .span_bytes = info->pages * LR_PAGE_BYTES,
+        .spans = central.spans,
+        .thread_objects = totals.objects[c],
+        .transfer_objects = lr_transfer_objects(c),
+        .central_objects = central.free_objects,
+    };
+    uint64_t all = out->spans * out->objects_per_span;
+    uint64_t free = out->thread_objects + out->transfer_objects + out->central_objects;
+    out->live_objects = all > free ? all - free : 0;
+    return true;
+}

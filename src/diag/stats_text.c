@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "diag/stats_text.h"
+
+#include "os/os.h"
+
+enum {
+    PAGE_BYTES = 1024, // of one write; the caller may have a small stack
+    FIELD_BYTES = 32,
+};
+
+// One figure of the page as text, to be padded by the format that prints it.
+struct field {
+    char text[FIELD_BYTES];
+};
+
+static const char *bytes_text(struct field *f, uint64_t bytes) {
+    struct lr_print p;
+    lr_print_init(&p, f->text, sizeof f->text, -1);
+    lr_print_bytes(&p, bytes);
+    return f->text;
+}
+
+static const char *percent_text(struct field *f, uint64_t permille) {
+    struct lr_print p;
+    lr_print_init(&p, f->text, sizeof f->text, -1);
+    lr_print_f(&p, "%lu.%lu %%", permille / 10, permille % 10);
+    return f->text;
+}
+
+static const char *value_text(struct field *f, enum lr_stat_unit unit, uint64_t value) {
+    struct lr_print p;
+    switch (unit) {
+    case LR_STAT_BYTES:
+        return bytes_text(f, value);
+    case LR_STAT_PERMILLE:
+        return percent_text(f, value);
+    default:
+        lr_print_init(&p, f->text, sizeof f->text, -1);
+        lr_print_u64(&p, value);
+        return f->text;
+    }
+}
+
+static void print_row(struct lr_print *p, const char *sign, const char *value, const char *share,
+                      const char *name, const char *help) {
+    lr_print_f(p, "  %s %11s %8s  %-22s %s\n", sign, value, share, name, help);
+}
+
+// The sum: each of the first rows with its share of held_bytes.
+static void print_held(struct lr_print *p, const struct larder_stats *stats) {
+    lr_print_str(p, "memory held by the heap\n");
+    for (enum lr_stat_id id = LR_STAT_live_bytes; id <= LR_STAT_held_bytes; id++) {
+        struct field value, share;
+        const uint64_t bytes = lr_stat_value(stats, id);
+        const char *sign = id == LR_STAT_live_bytes ? " " : id == LR_STAT_held_bytes ? "=" : "+";
+        print_row(p, sign, bytes_text(&value, bytes),
+                  percent_text(&share, lr_permille(bytes, stats->held_bytes)), lr_stat_name(id),
+                  lr_stat_help(id));
+    }
+}
+
+static void print_rows(struct lr_print *p, const struct larder_stats *stats, enum lr_stat_id first,
+                       enum lr_stat_id last) {
+    for (enum lr_stat_id id = first; id <= last; id++) {
+        struct field value;
+        print_row(p, " ", value_text(&value, lr_stat_unit(id), lr_stat_value(stats, id)), "",
+                  lr_stat_name(id), lr_stat_help(id));
+    }
+}
+
+// Why the kernel's figure is not held_bytes, which is the first question asked of it.
+static void print_difference(struct lr_print *p, const struct larder_stats *stats) {
+    struct field value;
+    if (stats->resident_bytes == 0) {
+        lr_print_str(p, "    resident_bytes cannot be read from /proc\n");
+    } else if (stats->resident_bytes >= stats->held_bytes) {
+        print_row(p, " ", bytes_text(&value, stats->resident_bytes - stats->held_bytes), "",
+                  "(resident - held)", "in the process beside the heap, at least");
+    } else {
+        print_row(p, " ", bytes_text(&value, stats->held_bytes - stats->resident_bytes), "",
+                  "(held - resident)", "held, but swapped out or not touched yet, at least");
+    }
+}
+
+void lr_stats_text_totals(struct lr_print *p, const struct larder_stats *stats) {
+    print_held(p, stats);
+    print_rows(p, stats, LR_STAT_fragmentation, LR_STAT_fragmentation);
+    lr_print_str(p, "address space and process\n");
+    print_rows(p, stats, LR_STAT_returned_bytes, LR_STAT_resident_bytes);
+    print_difference(p, stats);
+    lr_print_str(p, "what the heap is made of\n");
+    print_rows(p, stats, LR_STAT_resident_bytes + 1, LR_STAT_malloc_slow - 1);
+    lr_print_str(p, "since the process began\n");
+    print_rows(p, stats, LR_STAT_malloc_slow, LR_STAT_COUNT - 1);
+}
+
+void lr_stats_text_class(struct lr_print *p, const struct larder_class_stats *class_stats) {
+    struct field bytes, live;
+    const uint64_t span_bytes = class_stats->spans * class_stats->span_bytes;
+    const uint64_t live_bytes = class_stats->live_objects * class_stats->size;
+    lr_print_f(p, "  %8lu %8lu %8lu %10lu %10lu %10lu %10lu %11s %8s\n", class_stats->size,
+               class_stats->objects_per_span, class_stats->spans, class_stats->live_objects,
+               class_stats->thread_objects, class_stats->transfer_objects,
+               class_stats->central_objects, bytes_text(&bytes, span_bytes),
+               percent_text(&live, lr_permille(live_bytes, span_bytes)));
+}
+
+static void print_classes(struct lr_print *p) {
+    lr_print_f(p,
+               "size classes in use, in blocks\n"
+               "  %8s %8s %8s %10s %10s %10s %10s %11s %8s\n",
+               "bytes", "per span", "spans", "live", "in threads", "transfer", "central", "memory",
+               "live");
+    struct larder_class_stats class_stats;
+    for (unsigned i = 0; lr_stats_class(i, &class_stats); i++) {
+        if (class_stats.spans != 0) {
+            lr_stats_text_class(p, &class_stats);
+        }
+    }
+}
+
+void lr_stats_text_lock(struct lr_print *p, const struct larder_lock_stats *lock) {
+    struct field share;
+    lr_print_f(p, "  %12lu %12lu %8s  %s\n", lock->takes, lock->contended,
+               percent_text(&share, lr_permille(lock->contended, lock->takes)), lock->name);
+}
+
+static void print_locks(struct lr_print *p) {
+    lr_print_f(p, "locks\n  %12s %12s %8s\n", "taken", "had to wait", "");
+    struct larder_lock_stats lock;
+    for (unsigned i = 0; lr_stats_lock(i, &lock); i++) {
+        if (lock.takes != 0) {
+            lr_stats_text_lock(p, &lock);
+        }
+    }
+}
+
+int lr_stats_text(int fd) {
+    char buffer[PAGE_BYTES];
+    struct lr_print p;
+    struct larder_stats stats;
+    lr_print_init(&p, buffer, sizeof buffer, fd);
+    lr_stats_collect(&stats);
+    lr_print_f(&p, "larder %s: statistics, thread %u\n", larder_version(), lr_os_thread_id());
+    lr_stats_text_totals(&p, &stats);
+    print_classes(&p);
+    print_locks(&p);
+    return lr_print_flush(&p);
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "heap/direct.h"
+
+#include "base/bits.h"
+#include "heap/meta.h"
+#include "os/os.h"
+
+enum { BUCKETS = 256 };
+
+struct direct_block {
+    void *start;
+    size_t bytes;
+    struct direct_block *next;
+};
+
+static struct direct_block *buckets[BUCKETS]; // guarded by: lr_direct_lock
+static atomic_sz block_count;                 // guarded by: lr_direct_lock; read racily
+static size_t block_bytes;                    // guarded by: lr_direct_lock
+struct lr_lock lr_direct_lock = LR_LOCK_INIT(LR_RANK_DIRECT);
+
+static struct direct_block **bucket_of(const void *start) {
+    return &buckets[((size_t)start >> 16) % BUCKETS];
+}
+
+void *lr_direct_alloc(size_t bytes, size_t align) {
+    struct direct_block *block = lr_meta_alloc(sizeof *block);
+    bytes = lr_align_up(bytes, lr_os_page_bytes());
+    void *start = block == NULL ? NULL : lr_os_map(bytes, align);
+    if (start == NULL) {
+        if (block != NULL) {
+            lr_meta_free(block, sizeof *block);
+        }
+        return NULL;
+    }
+    *block = (struct direct_block){.start = start, .bytes = bytes};
+    lr_lock(&lr_direct_lock);
+    block->next = *bucket_of(start);
+    *bucket_of(start) = block;
+    lr_counter_add(&block_count, 1);
+    block_bytes += bytes;
+    lr_unlock(&lr_direct_lock);
+    return start;
+}
+
+// The link that leads to the block; its target is NULL if there is none. Caller holds the lock.
+static struct direct_block **find(const void *start) {
+    struct direct_block **link = bucket_of(start);
+    while (*link != NULL && (*link)->start != start) {
+        link = &(*link)->next;
+    }
+    return link;
+}
+
+bool lr_direct_free(void *start) {
+    if (lr_load_relaxed(&block_count) == 0) {
+        return false;
+    }
+    lr_lock(&lr_direct_lock);
+    struct direct_block **link = find(start);
+    struct direct_block *block = *link;
+    if (block != NULL) {
+        *link = block->next;
+        lr_counter_sub(&block_count, 1);
+        block_bytes -= block->bytes;
+    }
+    lr_unlock(&lr_direct_lock);
+    if (block == NULL) {
+        return false;
+    }
+    lr_os_unmap(block->start, block->bytes);
+    lr_meta_free(block, sizeof *block);
+    return true;
+}
+
+size_t lr_direct_bytes(const void *start) {
+    if (lr_load_relaxed(&block_count) == 0) {
+        return 0;
+    }
+    lr_lock(&lr_direct_lock);
+    const struct direct_block *block = *find(start);
+    size_t bytes = block == NULL ? 0 : block->bytes;
+    lr_unlock(&lr_direct_lock);
+    return bytes;
+}
+
+struct direct_counts lr_direct_counts(void) {
+    lr_lock(&lr_direct_lock);
+    struct direct_counts counts = {.blocks = lr_load_relaxed(&block_count), .bytes = block_bytes};
+    lr_unlock(&lr_direct_lock);
+    return counts;
+}

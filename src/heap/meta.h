@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memory for our own records: never given back to the OS, recycled by exact size.
+// Records never share an OS page with blocks of the program.
+#ifndef LARDER_HEAP_META_H
+#define LARDER_HEAP_META_H
+
+#include "base/config.h"
+#include "sync/lock.h"
+
+#define LR_META_GRANULE ((size_t)64) // a cache line: records of two threads never share one
+
+// `bytes` (at most LR_META_LARGEST) rounded up to a multiple of 64 up to 256, then to a power of
+// two. The contents are not defined. NULL: out of memory. Takes the META lock; may call the OS.
+
+#define LR_META_LARGEST (LR_MIB)
+void *lr_meta_alloc(size_t bytes);
+void lr_meta_free(void *record, size_t bytes);
+
+// Bytes in use by records, free ones included (the maps not counted).
+size_t lr_meta_used_bytes(void);
+extern struct lr_lock lr_meta_lock;
+
+#endif

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// No lock is held during a system call: a batch of ranges is claimed (they count as in use), given
+// to the kernel, and put back as clean. A thread that runs out of memory meanwhile grows the heap.
+#include "heap/release.h"
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "heap/span_heap.h"
+#include "os/os.h"
+
+enum {
+    BATCH = 32,
+    // At most this much is claimed at once, so that little is out of reach for a short time only.
+    BATCH_PAGES = 16 * LR_PAGES_PER_HUGE,
+};
+
+static atomic_u64 total_pages;
+static atomic_u64 total_calls;
+
+struct claim {
+    size_t first_page;
+    size_t pages;
+};
+
+size_t lr_release_pages(size_t pages) {
+    size_t released = 0;
+    uint32_t cursor = 0;
+    while (released < pages) {
+        struct claim claims[BATCH];
+        struct lr_os_range ranges[BATCH];
+        size_t count = 0;
+        size_t claimed = 0;
+        size_t wanted = lr_min(pages - released, BATCH_PAGES);
+        while (count < BATCH && claimed < wanted) {
+            struct claim *claim = &claims[count];
+            claim->pages = lr_span_heap_claim_dirty(wanted - claimed, &cursor, &claim->first_page);
+            if (claim->pages == 0) {
+                break;
+            }
+            ranges[count] = (struct lr_os_range){.addr = lr_page_address(claim->first_page),
+                                                 .bytes = claim->pages << LR_PAGE_SHIFT};
+            claimed += claim->pages;
+            count++;
+        }
+        uint64_t calls = 0;
+        size_t done = count == 0 ? 0 : lr_os_purge_ranges(ranges, count, &calls);
+        for (size_t i = 0; i < count; i++) {
+            lr_span_heap_return_range(claims[i].first_page, claims[i].pages, i < done);
+            released += i < done ? claims[i].pages : 0;
+        }
+        lr_fetch_add_relaxed(&total_calls, calls);
+        if (done < count || count == 0) {
+            break; // nothing is left, or the kernel refuses (locked memory)
+        }
+    }
+    lr_fetch_add_relaxed(&total_pages, released);
+    return released;
+}
+
+struct release_counts lr_release_counts(void) {
+    return (struct release_counts){.pages = lr_load_relaxed(&total_pages),
+                                   .calls = lr_load_relaxed(&total_calls)};
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keeps what the highest demand of the last LARDER_SCAVENGE_DELAY_MS would take back, returns the
+// rest, at most LARDER_SCAVENGE_RATE bytes a second.
+#include "heap/scavenger.h"
+
+#include <errno.h>
+
+#include "base/bits.h"
+#include "conf/options.h"
+#include "heap/release.h"
+#include "heap/span_heap.h"
+#include "os/os.h"
+
+enum {
+    PEAKS = 8, // the delay is watched in this many steps
+    TASKS_MOST = 4,
+    // The program's atexit handlers run on this stack if its last thread ended (see end_if_last).
+    STACK_BYTES = 256 << 10,
+    // Less free memory than this does not wake a sleeping thread.
+    WAKE_PAGES = 64,
+};
+
+#define MS_NS ((uint64_t)1000000)
+#define PERIOD_MIN_NS (10 * MS_NS)
+#define PERIOD_MAX_NS (1000 * MS_NS)
+#define LAST_THREAD_POLL_NS (5 * MS_NS)
+
+enum state { NOT_STARTED, RUNNING, REFUSED };
+
+static struct {
+    lr_scavenger_task *tasks[TASKS_MOST]; // immutable after start
+    uint32_t task_count;
+    atomic_u32 state;      // enum state; changed under lr_scavenger_lock
+    atomic_u32 wake;       // futex word: 1 asks the thread to look again
+    atomic_u32 last_hint;  // 1: the last known user of Larder has ended
+    atomic_sz retry_pages; // after a refusal: used pages at which to try again
+    atomic_u64 inline_due_ns;
+    atomic_u64 ticks;
+    atomic_u64 cpu_ns;
+    size_t peaks[PEAKS]; // owner: whoever runs a tick, under tick_busy
+    uint32_t peak_at;
+    atomic_u32 tick_busy;
+} scavenger;
+
+atomic_u32 lr_scavenger_asleep;
+atomic_u32 lr_scavenger_wanted;
+struct lr_lock lr_scavenger_lock = LR_LOCK_INIT(LR_RANK_SCAVENGER);
+
+void lr_scavenger_add_task(lr_scavenger_task *task) {
+    LR_CHECK(scavenger.task_count < TASKS_MOST);
+    scavenger.tasks[scavenger.task_count++] = task;
+}
+
+static uint64_t period_ns(void) {
+    uint64_t step = lr_opt_scavenge_delay_ms() * MS_NS / PEAKS;
+    return lr_max(lr_min(step, PERIOD_MAX_NS), PERIOD_MIN_NS);
+}
+
+// Returns surplus pages; true while free memory is left to decide about.
+static bool return_surplus(void) {
+    scavenger.peaks[scavenger.peak_at++ % PEAKS] = lr_span_heap_take_peak();
+    size_t demand = 0;
+    for (int i = 0; i < PEAKS; i++) {
+        demand = lr_max(demand, scavenger.peaks[i]);
+    }
+    struct span_heap_counts counts = lr_span_heap_counts();
+    size_t keep = demand > counts.used_pages ? demand - counts.used_pages : 0;
+    if (counts.free_dirty_pages <= keep) {
+        return counts.free_dirty_pages > 0;
+    }
+    uint64_t allowed = lr_opt_scavenge_rate() / 1000 * (period_ns() / MS_NS) >> LR_PAGE_SHIFT;
+    size_t surplus = counts.free_dirty_pages - keep;
+    size_t released = lr_release_pages(lr_min(surplus, lr_max(allowed, LR_PAGES_PER_HUGE)));
+    // What the kernel refuses (locked memory) is not tried again until something changes.
+    return released != 0 || keep > 0;
+}
+
+static bool run_tick(void) {
+    if (lr_exchange_acquire(&scavenger.tick_busy, 1) != 0) {
+        return true;
+    }
+    bool more = false;
+    uint64_t now = lr_os_now_ns();
+    for (uint32_t i = 0; i < scavenger.task_count; i++) {
+        more |= scavenger.tasks[i](now);
+    }
+    more |= return_surplus();
+    lr_counter_add(&scavenger.ticks, 1);
+    lr_store_release(&scavenger.tick_busy, 0); // pairs with the exchange above: peaks[]
+    return more;
+}
+
+static void sleep_until_needed(bool more) {
+    if (!more) {
+        // "Asleep" first, then one more look: whoever freed memory before could read the flag did
+        // so before this tick. A freeing thread whose load passes its own unlock (not on x86-64)
+        // is missed until the next activity.
+        lr_store_relaxed(&lr_scavenger_asleep, 1);
+        lr_fence_seq_cst();
+        more = run_tick();
+    }
+    lr_os_futex_wait(&scavenger.wake, 0, more ? period_ns() : UINT64_MAX);
+    lr_store_relaxed(&lr_scavenger_asleep, 0);
+    lr_store_relaxed(&scavenger.wake, 0);
+}
+
+// When main() left by pthread_exit() and all other threads of the program are gone, only this
+// thread keeps the process alive: returning from it lets libc call exit().
+static bool end_if_last(void) {
+    if (lr_load_relaxed(&scavenger.last_hint) == 0) {
+        return false;
+    }
+    // The ending thread is still in its last destructors: look for a second.
+    for (int i = 0; i < 200; i++) {
+        if (lr_os_only_thread_left()) {
+            return true;
+        }
+        lr_os_futex_wait(&scavenger.wake, 1, LAST_THREAD_POLL_NS);
+    }
+    lr_store_relaxed(&scavenger.last_hint, 0);
+    return false;
+}
+
+static void *run(void *unused) {
+    (void)unused;
+    lr_os_thread_name("larder");
+    lr_os_membarrier_register();
+    bool last;
+    do {
+        bool more = run_tick();
+        lr_store_relaxed(&scavenger.cpu_ns, lr_os_thread_cpu_ns());
+        sleep_until_needed(more);
+        last = end_if_last();
+    } while (!last && lr_opt_scavenger() == LR_SCAVENGER_THREAD);
+    lr_lock(&lr_scavenger_lock);
+    lr_store_relaxed(&scavenger.state, NOT_STARTED);
+    lr_unlock(&lr_scavenger_lock);
+    return NULL;
+}
+
+LR_COLD void lr_scavenger_wake_slow(void) {
+    lr_store_relaxed(&scavenger.wake, 1);
+    lr_fence_seq_cst(); // pairs with the fence in sleep_until_needed()
+    if (lr_exchange_acq_rel(&lr_scavenger_asleep, 0) != 0) {
+        lr_os_futex_wake(&scavenger.wake, 1);
+    }
+}
+
+LR_COLD void lr_scavenger_start_slow(void) {
+    if (!lr_trylock(&lr_scavenger_lock)) {
+        return; // another thread is at it
+    }
+    bool start = lr_load_relaxed(&lr_scavenger_wanted) != 0;
+    lr_store_relaxed(&lr_scavenger_wanted, 0);
+    start = start && lr_load_relaxed(&scavenger.state) != RUNNING;
+    if (start) {
+        lr_store_relaxed(&scavenger.state, RUNNING);
+    }
+    lr_unlock(&lr_scavenger_lock);
+    // Without the lock: pthread_create() calls malloc.
+    int saved = errno;
+    if (start && lr_os_thread_start(run, NULL, STACK_BYTES) != 0) {
+        lr_store_relaxed(&scavenger.retry_pages, 2 * lr_span_heap_counts().used_pages);
+        lr_store_relaxed(&scavenger.state, REFUSED);
+    }
+    errno = saved;
+}
+
+void lr_scavenger_note_used(size_t used_pages) {
+    uint32_t state = lr_load_relaxed(&scavenger.state);
+    if (LR_LIKELY(state == RUNNING) || lr_opt_scavenger() != LR_SCAVENGER_THREAD) {
+        return;
+    }
+    size_t start = lr_opt_scavenge_start() >> LR_PAGE_SHIFT;
+    if (state == REFUSED) {
+        start = lr_max(start, lr_load_relaxed(&scavenger.retry_pages));
+    }
+    if (used_pages >= start) {
+        lr_store_relaxed(&lr_scavenger_wanted, 1);
+    }
+}
+
+void lr_scavenger_note_free(size_t dirty_pages) {
+    if (dirty_pages >= WAKE_PAGES) {
+        lr_scavenger_note_activity();
+    }
+    uint32_t state = lr_load_relaxed(&scavenger.state);
+    bool by_caller = lr_opt_scavenger() == LR_SCAVENGER_INLINE || state == REFUSED;
+    if (LR_LIKELY(!by_caller)) {
+        return;
+    }
+    uint64_t now = lr_os_now_ns();
+    uint64_t due = lr_load_relaxed(&scavenger.inline_due_ns);
+    if (now >= due && lr_cas_relaxed(&scavenger.inline_due_ns, &due, now + period_ns())) {
+        run_tick();
+    }
+}
+
+void lr_scavenger_note_last_thread(void) {
+    if (lr_load_relaxed(&scavenger.state) == RUNNING) {
+        lr_store_relaxed(&scavenger.last_hint, 1);
+        lr_store_relaxed(&scavenger.wake, 1);
+        lr_os_futex_wake(&scavenger.wake, 1);
+    }
+}
+
+void lr_scavenger_after_fork_child(void) {
+    lr_store_relaxed(&scavenger.state, NOT_STARTED);
+    lr_store_relaxed(&lr_scavenger_asleep, 0);
+    lr_store_relaxed(&lr_scavenger_wanted, 0);
+    lr_store_relaxed(&scavenger.tick_busy, 0);
+    lr_store_relaxed(&scavenger.wake, 0);
+    lr_store_relaxed(&scavenger.last_hint, 0);
+}
+
+struct scavenger_counts lr_scavenger_counts(void) {
+    return (struct scavenger_counts){.ticks = lr_load_relaxed(&scavenger.ticks),
+                                     .cpu_ns = lr_load_relaxed(&scavenger.cpu_ns),
+                                     .running = lr_load_relaxed(&scavenger.state) == RUNNING};
+}

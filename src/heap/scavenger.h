@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// The background thread that returns free memory, also when the process is idle.
+//
+// It is started from malloc, at a point without locks, once the heap has reached
+// LARDER_SCAVENGE_START; it sleeps without a timeout when nothing is left to return; it is gone in a
+// forked child and comes back there by the same rule.
+#ifndef LARDER_HEAP_SCAVENGER_H
+#define LARDER_HEAP_SCAVENGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/atomic.h"
+#include "base/attr.h"
+#include "sync/lock.h"
+
+extern atomic_u32 lr_scavenger_asleep;  // 1 while the thread sleeps without a timeout
+extern atomic_u32 lr_scavenger_wanted;  // 1 when the thread should be started
+extern struct lr_lock lr_scavenger_lock;
+
+// A job of the layers above, run on each tick with no lock held. Returns true while there is more to
+// do later. Registered before the first thread starts.
+typedef bool lr_scavenger_task(uint64_t now_ns);
+void lr_scavenger_add_task(lr_scavenger_task *task);
+
+void lr_scavenger_wake_slow(void);
+void lr_scavenger_start_slow(void);
+void lr_scavenger_note_free_slow(void);
+
+// Something may have become returnable: a cache was filled, blocks were freed. One load when the
+// thread is awake or does not exist.
+static inline void lr_scavenger_note_activity(void) {
+    if (LR_UNLIKELY(lr_load_relaxed(&lr_scavenger_asleep) != 0)) {
+        lr_scavenger_wake_slow();
+    }
+}
+
+// After pages were freed and `dirty_pages` of them are free and resident in all. No lock held.
+void lr_scavenger_note_free(size_t dirty_pages);
+
+// After the span heap grew; called under its lock, so it only remembers.
+void lr_scavenger_note_used(size_t used_pages);
+
+// Safe point of malloc: no lock held, any state of libc that allows pthread_create().
+static inline void lr_scavenger_safe_point(void) {
+    if (LR_UNLIKELY(lr_load_relaxed(&lr_scavenger_wanted) != 0)) {
+        lr_scavenger_start_slow();
+    }
+}
+
+// The last thread known to have used Larder has ended: if no other is left, the scavenger ends too,
+// so that the process ends as POSIX says when its last thread does.
+void lr_scavenger_note_last_thread(void);
+
+void lr_scavenger_after_fork_child(void);
+
+struct scavenger_counts {
+    uint64_t ticks;
+    uint64_t cpu_ns;
+    bool running;
+};
+struct scavenger_counts lr_scavenger_counts(void);
+
+#endif

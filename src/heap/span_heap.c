@@ -1,0 +1,470 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where a new span goes: into the partly used huge page with the smallest free run that fits, so
+// that others empty and can go back whole. Order of choice for less than a huge page:
+//   partly used and mostly resident  >  resident empty huge page  >  partly used, mostly returned
+//   >  returned or fresh huge page  >  new pool
+// so memory that is there is used before memory is touched anew.
+#include "heap/span_heap.h"
+
+#include <string.h>
+
+#include "base/bits.h"
+#include "conf/options.h"
+#include "heap/huge_page.h"
+#include "heap/meta.h"
+#include "heap/pool.h"
+#include "heap/release.h"
+#include "heap/runs.h"
+#include "heap/scavenger.h"
+#include "os/os.h"
+
+enum { FILL_LISTS = LR_PAGES_PER_HUGE, FILL_WORDS = FILL_LISTS / 64 };
+
+// Partly used huge pages by the length of their longest free run (1 to 255).
+struct fill_set {
+    uint32_t head[FILL_LISTS];
+    uint64_t filled[FILL_WORDS];
+};
+
+static struct {
+    struct fill_set fill[RUN_KINDS]; // RUN_CLEAN: most of the free pages are clean
+    struct span_heap_counts counts;
+} heap; // guarded by: lr_span_heap_lock
+
+struct lr_lock lr_span_heap_lock = LR_LOCK_INIT(LR_RANK_SPAN_HEAP);
+struct lr_lock lr_pool_lock = LR_LOCK_INIT(LR_RANK_POOL);
+static void (*reclaim_hook)(void); // immutable after start
+
+void lr_span_heap_set_reclaim(void (*reclaim)(void)) {
+    reclaim_hook = reclaim;
+}
+
+static struct huge_page *huge_at(size_t huge) {
+    return &lr_window.huge_pages[huge];
+}
+
+static void fill_link(uint32_t number) {
+    struct huge_page *huge = huge_at(number);
+    unsigned free_pages = LR_PAGES_PER_HUGE - huge->used_count;
+    huge->list = huge->clean_count * 2U > free_pages ? RUN_CLEAN : RUN_DIRTY;
+    struct fill_set *set = &heap.fill[huge->list];
+    huge->prev = 0;
+    huge->next = set->head[huge->longest];
+    if (huge->next != 0) {
+        huge_at(huge->next)->prev = number;
+    }
+    set->head[huge->longest] = number;
+    set->filled[huge->longest / 64] |= (uint64_t)1 << (huge->longest % 64);
+    huge->state = HUGE_PARTIAL;
+    heap.counts.huge_partial++;
+}
+
+static void fill_unlink(uint32_t number) {
+    struct huge_page *huge = huge_at(number);
+    struct fill_set *set = &heap.fill[huge->list];
+    if (huge->next != 0) {
+        huge_at(huge->next)->prev = huge->prev;
+    }
+    if (huge->prev != 0) {
+        huge_at(huge->prev)->next = huge->next;
+    } else {
+        set->head[huge->longest] = huge->next;
+        if (huge->next == 0) {
+            set->filled[huge->longest / 64] &= ~((uint64_t)1 << (huge->longest % 64));
+        }
+    }
+    heap.counts.huge_partial--;
+}
+
+// Takes the huge page off whatever list it is on, before its bits change.
+static void detach(uint32_t number) {
+    switch (huge_at(number)->state) {
+    case HUGE_PARTIAL:
+        fill_unlink(number);
+        break;
+    case HUGE_FREE:
+        lr_runs_take_first(number);
+        break;
+    case HUGE_FULL:
+        heap.counts.huge_full--;
+        break;
+    default:
+        break;
+    }
+}
+
+// Puts the huge page where its bits say it belongs.
+static void settle(uint32_t number) {
+    struct huge_page *huge = huge_at(number);
+    if (huge->used_count == 0) {
+        lr_runs_add(number, 1,
+                    huge->clean_count == LR_PAGES_PER_HUGE ? RUN_CLEAN : RUN_DIRTY);
+    } else if (huge->used_count == LR_PAGES_PER_HUGE) {
+        huge->state = HUGE_FULL;
+        heap.counts.huge_full++;
+    } else {
+        fill_link(number);
+    }
+}
+
+// Calls for each huge page's part of [first, first+pages): its number, first page in it, length.
+#define FOR_EACH_PART(number, at, length, first, pages)                                            \
+    for (size_t left_ = (pages), page_ = (first), number = page_ / LR_PAGES_PER_HUGE,              \
+                at = page_ % LR_PAGES_PER_HUGE, length = lr_min(left_, LR_PAGES_PER_HUGE - at);    \
+         left_ > 0; left_ -= length, page_ += length, number = page_ / LR_PAGES_PER_HUGE,          \
+                at = page_ % LR_PAGES_PER_HUGE, length = lr_min(left_, LR_PAGES_PER_HUGE - at))
+
+// Returns how many of the pages were clean.
+static size_t take_range(size_t first, size_t pages) {
+    size_t clean = 0;
+    FOR_EACH_PART(number, at, length, first, pages) {
+        detach((uint32_t)number);
+        clean += lr_huge_take(huge_at(number), (unsigned)at, (unsigned)length);
+        settle((uint32_t)number);
+    }
+    heap.counts.used_pages += pages;
+    heap.counts.free_clean_pages -= clean;
+    heap.counts.free_dirty_pages -= pages - clean;
+    return clean;
+}
+
+static void give_range(size_t first, size_t pages, bool clean) {
+    FOR_EACH_PART(number, at, length, first, pages) {
+        detach((uint32_t)number);
+        lr_huge_give(huge_at(number), (unsigned)at, (unsigned)length, clean);
+        settle((uint32_t)number);
+    }
+    heap.counts.used_pages -= pages;
+    *(clean ? &heap.counts.free_clean_pages : &heap.counts.free_dirty_pages) += pages;
+}
+
+// A partly used huge page that has a free run of at least `pages`; 0 if none.
+static uint32_t fill_find(enum run_kind kind, unsigned pages) {
+    const struct fill_set *set = &heap.fill[kind];
+    for (unsigned w = pages / 64; w < FILL_WORDS; w++) {
+        uint64_t word = set->filled[w];
+        if (w == pages / 64) {
+            word &= ~(uint64_t)0 << (pages % 64);
+        }
+        if (word != 0) {
+            return set->head[w * 64 + (unsigned)__builtin_ctzl(word)];
+        }
+    }
+    return 0;
+}
+
+// Finds room for less than a huge page; the page number, 0 if there is none.
+static size_t find_part(unsigned pages, unsigned align) {
+    unsigned wanted = pages + align - 1;
+    for (enum run_kind kind = RUN_DIRTY; kind < RUN_KINDS; kind++) {
+        uint32_t number = wanted < LR_PAGES_PER_HUGE ? fill_find(kind, wanted) : 0;
+        if (number != 0) {
+            unsigned at = lr_huge_find(huge_at(number), pages, align);
+            return (size_t)number * LR_PAGES_PER_HUGE + at;
+        }
+        number = lr_runs_take(1, 1, kind);
+        if (number != 0) {
+            return (size_t)number * LR_PAGES_PER_HUGE;
+        }
+    }
+    return 0;
+}
+
+static size_t find_whole(uint32_t count, uint32_t align) {
+    uint32_t number = lr_runs_take(count, align, RUN_DIRTY);
+    if (number == 0 && align == 1) {
+        number = lr_runs_take_joined(count);
+    }
+    if (number == 0) {
+        number = lr_runs_take(count, align, RUN_CLEAN);
+    }
+    return (size_t)number * LR_PAGES_PER_HUGE;
+}
+
+struct page_request {
+    size_t pages;
+    size_t align; // pages, a power of two
+    bool large;
+    size_t first; // the answer
+    bool zeroed;  // all pages read as zero
+};
+
+// Pages from what the heap has; false if it has to grow.
+static bool take_locked(struct page_request *request) {
+    size_t pages = request->pages;
+    size_t align = request->align;
+    size_t first;
+    if (pages < LR_PAGES_PER_HUGE && align <= LR_PAGES_PER_HUGE) {
+        first = find_part((unsigned)pages, (unsigned)align);
+    } else {
+        size_t count = (pages + LR_PAGES_PER_HUGE - 1) / LR_PAGES_PER_HUGE;
+        size_t huge_align = lr_max(align / LR_PAGES_PER_HUGE, 1);
+        first = find_whole((uint32_t)count, (uint32_t)huge_align);
+        // Members beyond the pages wanted become partly used by take_range; none is left over.
+    }
+    if (first == 0) {
+        return false;
+    }
+    request->first = first;
+    request->zeroed = take_range(first, pages) == pages;
+    struct span_heap_counts *counts = &heap.counts;
+    counts->peak_used_pages = lr_max(counts->peak_used_pages, counts->used_pages);
+    counts->small_spans += !request->large;
+    counts->large_spans += request->large;
+    counts->large_pages += request->large ? pages : 0;
+    lr_scavenger_note_used(counts->used_pages);
+    return true;
+}
+
+static void add_pool_locked(uint32_t first, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        struct huge_page *huge = huge_at(first + i);
+        memset(huge->clean, 0xff, sizeof huge->clean);
+        huge->clean_count = LR_PAGES_PER_HUGE;
+        huge->longest = LR_PAGES_PER_HUGE;
+    }
+    lr_runs_add(first, count, RUN_CLEAN);
+    heap.counts.free_clean_pages += (size_t)count * LR_PAGES_PER_HUGE;
+}
+
+static bool grow_and_take(struct page_request *request) {
+    size_t count = (request->pages + LR_PAGES_PER_HUGE - 1) / LR_PAGES_PER_HUGE;
+    count += lr_max(request->align / LR_PAGES_PER_HUGE, 1) - 1;
+    lr_lock(&lr_pool_lock);
+    // Another thread may have grown the heap while this one waited for the lock.
+    lr_lock(&lr_span_heap_lock);
+    bool done = take_locked(request);
+    lr_unlock(&lr_span_heap_lock);
+    uint32_t added = 0;
+    uint32_t first = done ? 0 : lr_pool_grow_locked(count, &added);
+    if (first != 0) {
+        lr_lock(&lr_span_heap_lock);
+        add_pool_locked(first, added);
+        done = take_locked(request);
+        lr_unlock(&lr_span_heap_lock);
+    }
+    lr_unlock(&lr_pool_lock);
+    return done;
+}
+
+// True if `pages` more would exceed LARDER_HEAP_LIMIT.
+static bool over_limit(size_t pages, size_t free_dirty) {
+    uint64_t limit = lr_opt_heap_limit();
+    if (limit == 0) {
+        return false;
+    }
+    size_t resident = heap.counts.used_pages + free_dirty + pages;
+    return resident > limit >> LR_PAGE_SHIFT;
+}
+
+static bool try_take(struct page_request *request) {
+    lr_lock(&lr_span_heap_lock);
+    bool over = over_limit(request->pages, 0);
+    bool crowded = over_limit(request->pages, heap.counts.free_dirty_pages);
+    bool done = !over && take_locked(request);
+    lr_unlock(&lr_span_heap_lock);
+    if (crowded && !over) {
+        lr_release_pages(SIZE_MAX); // free memory counts towards the limit until it is returned
+    }
+    return done || (!over && grow_and_take(request));
+}
+
+static bool take_pages(struct page_request *request) {
+    if (request->pages > lr_window.end_pool_page) {
+        return false;
+    }
+    if (LR_LIKELY(try_take(request))) {
+        return true;
+    }
+    // Last resort: give back what the caches hold, and make all free memory clean so that
+    // neighbouring runs of different kinds join.
+    if (reclaim_hook != NULL) {
+        reclaim_hook();
+    }
+    lr_release_pages(SIZE_MAX);
+    return try_take(request);
+}
+
+static size_t descriptor_bytes(size_t objects) {
+    return sizeof(struct span) + (objects + 63) / 64 * sizeof(uint64_t);
+}
+
+static struct span *make_span(size_t pages, size_t align, uint16_t objects, bool large) {
+    size_t bytes = descriptor_bytes(objects);
+    struct span *span = lr_meta_alloc(bytes);
+    if (span == NULL) {
+        return NULL;
+    }
+    struct page_request request = {.pages = pages, .align = align, .large = large};
+    if (!take_pages(&request)) {
+        lr_meta_free(span, bytes);
+        return NULL;
+    }
+    memset(span, 0, bytes);
+    span->first_page = (uint32_t)request.first;
+    span->page_count = (uint32_t)pages;
+    span->object_count = objects;
+    span->zeroed = request.zeroed;
+    span->record_bytes = (uint16_t)bytes;
+    return span;
+}
+
+// Readers are frees of blocks in the span, which were handed out after these stores.
+static void set_maps(const struct span *span, size_t pages, uint16_t bin_offset, uint32_t id) {
+    for (size_t i = 0; i < pages; i++) {
+        lr_store_relaxed(lr_class_map(span->first_page + i), bin_offset);
+        lr_store_relaxed(&lr_window.span_map[span->first_page + i], id);
+    }
+}
+
+struct span *lr_span_alloc_small(uint32_t page_count, uint16_t object_count, uint8_t size_class,
+                                 uint16_t bin_offset) {
+    struct span *span = make_span(page_count, 1, object_count, false);
+    if (span != NULL) {
+        span->size_class = size_class;
+        span->free_objects = object_count;
+        set_maps(span, page_count, bin_offset, lr_span_id(span));
+    }
+    return span;
+}
+
+struct span *lr_span_alloc_large(size_t page_count, size_t align_pages) {
+    struct span *span = make_span(page_count, align_pages, 1, true);
+    if (span != NULL) {
+        lr_store_relaxed(&lr_window.span_map[span->first_page], lr_span_id(span));
+    }
+    return span;
+}
+
+void lr_span_free(struct span *span) {
+    bool large = span->size_class == 0;
+    size_t pages = span->page_count;
+    set_maps(span, large ? 1 : pages, 0, 0);
+    lr_lock(&lr_span_heap_lock);
+    give_range(span->first_page, pages, false);
+    heap.counts.small_spans -= !large;
+    heap.counts.large_spans -= large;
+    heap.counts.large_pages -= large ? pages : 0;
+    size_t dirty = heap.counts.free_dirty_pages;
+    lr_unlock(&lr_span_heap_lock);
+    lr_meta_free(span, span->record_bytes);
+    lr_scavenger_note_free(dirty);
+}
+
+// True if all of the pages are free now.
+static bool range_is_free(size_t first, size_t pages) {
+    if (first + pages > lr_load_relaxed(&lr_window.pages)) {
+        return false;
+    }
+    FOR_EACH_PART(number, at, length, first, pages) {
+        const struct huge_page *huge = huge_at(number);
+        bool free = huge->state == HUGE_FREE ||
+                    (huge->state == HUGE_PARTIAL &&
+                     lr_huge_range_free(huge, (unsigned)at, (unsigned)length));
+        if (!free) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool lr_span_resize(struct span *span, size_t page_count) {
+    size_t old = span->page_count;
+    bool done = true;
+    lr_lock(&lr_span_heap_lock);
+    if (page_count > old) {
+        size_t end = span->first_page + old;
+        done = !over_limit(page_count - old, 0) && range_is_free(end, page_count - old);
+        if (done) {
+            take_range(end, page_count - old);
+            heap.counts.peak_used_pages =
+                lr_max(heap.counts.peak_used_pages, heap.counts.used_pages);
+        }
+    } else if (page_count < old) {
+        give_range(span->first_page + page_count, old - page_count, false);
+    }
+    if (done) {
+        heap.counts.large_pages += page_count - old;
+        span->page_count = (uint32_t)page_count;
+    }
+    size_t dirty = heap.counts.free_dirty_pages;
+    lr_unlock(&lr_span_heap_lock);
+    if (page_count < old) {
+        lr_scavenger_note_free(dirty);
+    }
+    return done;
+}
+
+bool lr_span_heap_window_full(size_t pages) {
+    size_t end = lr_max(lr_load_relaxed(&lr_window.pages), lr_window.first_pool_page);
+    lr_lock(&lr_span_heap_lock);
+    bool over = over_limit(pages, 0);
+    lr_unlock(&lr_span_heap_lock);
+    return !over && pages > lr_window.end_pool_page - end;
+}
+
+struct span_heap_counts lr_span_heap_counts(void) {
+    lr_lock(&lr_span_heap_lock);
+    struct span_heap_counts counts = heap.counts;
+    lr_unlock(&lr_span_heap_lock);
+    return counts;
+}
+
+size_t lr_span_heap_take_peak(void) {
+    lr_lock(&lr_span_heap_lock);
+    size_t peak = heap.counts.peak_used_pages;
+    heap.counts.peak_used_pages = heap.counts.used_pages;
+    lr_unlock(&lr_span_heap_lock);
+    return peak;
+}
+
+// The first dirty range in a partly used huge page whose ends lie on OS page borders.
+static size_t dirty_hole(const struct huge_page *huge, size_t most, unsigned *first) {
+    unsigned unit = (unsigned)lr_max(lr_os_page_bytes() >> LR_PAGE_SHIFT, 1);
+    unsigned from = 0;
+    unsigned length;
+    while ((length = lr_huge_next_dirty(huge, from, first)) != 0) {
+        unsigned start = (unsigned)lr_align_up(*first, unit);
+        unsigned end = (unsigned)lr_align_down(*first + length, unit);
+        if (start < end) {
+            *first = start;
+            return lr_min(end - start, lr_align_up(most, unit));
+        }
+        from = *first + length;
+    }
+    return 0;
+}
+
+size_t lr_span_heap_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page) {
+    size_t pages = 0;
+    lr_lock(&lr_span_heap_lock);
+    uint32_t run = lr_runs_longest(RUN_DIRTY);
+    if (run != 0) {
+        uint32_t count;
+        uint32_t whole = (uint32_t)lr_max(most / LR_PAGES_PER_HUGE, 1);
+        *first_page = (size_t)lr_runs_take_tail(run, whole, &count) * LR_PAGES_PER_HUGE;
+        pages = (size_t)count * LR_PAGES_PER_HUGE;
+    } else {
+        size_t end = lr_load_relaxed(&lr_window.pages) / LR_PAGES_PER_HUGE;
+        size_t number = lr_max(*cursor, lr_window.first_pool_page / LR_PAGES_PER_HUGE);
+        for (; pages == 0 && number < end; number += pages == 0) {
+            unsigned at;
+            if (huge_at(number)->state == HUGE_PARTIAL) {
+                pages = dirty_hole(huge_at(number), most, &at);
+                *first_page = number * LR_PAGES_PER_HUGE + at;
+            }
+        }
+        *cursor = (uint32_t)number;
+    }
+    if (pages != 0) {
+        take_range(*first_page, pages);
+    }
+    lr_unlock(&lr_span_heap_lock);
+    return pages;
+}
+
+void lr_span_heap_return_range(size_t first_page, size_t pages, bool clean) {
+    lr_lock(&lr_span_heap_lock);
+    give_range(first_page, pages, clean);
+    lr_unlock(&lr_span_heap_lock);
+}

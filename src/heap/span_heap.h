@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// The central span heap: gives out and takes back runs of pages. One lock; no system call while it
+// is held.
+#ifndef LARDER_HEAP_SPAN_HEAP_H
+#define LARDER_HEAP_SPAN_HEAP_H
+
+#include "heap/span.h"
+#include "sync/lock.h"
+
+struct span_heap_counts {
+    size_t used_pages;        // in spans
+    size_t free_dirty_pages;  // free and resident
+    size_t free_clean_pages;  // free, returned or never touched
+    size_t peak_used_pages;   // highest used_pages since lr_span_heap_peak() was last called
+    size_t large_spans;
+    size_t large_pages;
+    size_t small_spans;
+    size_t huge_partial;      // huge pages with used and free pages
+    size_t huge_full;
+};
+
+extern struct lr_lock lr_span_heap_lock;
+extern struct lr_lock lr_pool_lock;
+
+// A span of `page_count` pages for `object_count` objects of `size_class`, with class map and span
+// map set to `bin_offset` and the span. NULL: out of memory or over the limit.
+struct span *lr_span_alloc_small(uint32_t page_count, uint16_t object_count, uint8_t size_class,
+                                 uint16_t bin_offset);
+// A large block of `page_count` pages at a multiple of `align_pages` (power of two).
+struct span *lr_span_alloc_large(size_t page_count, size_t align_pages);
+void lr_span_free(struct span *span);
+
+// Changes a large span's length in place; growing needs the pages behind it to be free. *zeroed
+// says whether all pages gained read as zero.
+bool lr_span_resize(struct span *span, size_t page_count);
+
+// True if the rest of the window has no room for a new pool of `pages`: then, and only then, large
+// blocks are mapped outside it. Over the heap limit it is false.
+bool lr_span_heap_window_full(size_t pages);
+
+struct span_heap_counts lr_span_heap_counts(void);
+// used_pages' peak since the last call.
+size_t lr_span_heap_take_peak(void);
+
+// Called with no lock held when memory ran out, before the last try: gives cached blocks back.
+void lr_span_heap_set_reclaim(void (*reclaim)(void));
+
+// ---- For release.c ----
+
+// Claims a dirty free range of at most `most` pages: whole huge pages first, then holes in partly
+// used ones from `*cursor` (a huge page number, 0 to begin) on. 0 pages when there is none left.
+// The range counts as in use until lr_span_heap_return_range().
+size_t lr_span_heap_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page);
+void lr_span_heap_return_range(size_t first_page, size_t pages, bool clean);
+
+#endif

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "heap/window.h"
+
+#include "base/bits.h"
+#include "heap/huge_page.h"
+#include "os/os.h"
+
+struct window lr_window;
+
+enum {
+    WINDOW_MIN_SHIFT = 24, // 16 MiB: below this the maps would be most of it
+    MAX_SHIFT = 46,
+};
+
+static size_t choose_bytes(void) {
+    // Eight times the memory leaves room for runs that are returned but not yet joined, and for
+    // programs that overcommit; address space costs nothing until it is committed.
+    size_t wanted = lr_pow2_ceil(lr_max(8 * lr_os_physical_bytes(), 256 * LR_GIB));
+    return lr_min(wanted, (size_t)1 << MAX_SHIFT);
+}
+
+// A reservation counts towards RLIMIT_AS. Under such a limit the window is only planned: a range
+// far below where the kernel places mappings now, into which pools are mapped one by one.
+static char *plan_window(size_t bytes) {
+    char *probe = lr_os_reserve(lr_os_page_bytes(), lr_os_page_bytes());
+    if (probe == NULL) {
+        return NULL;
+    }
+    lr_os_unmap(probe, lr_os_page_bytes());
+    size_t top = (size_t)probe;
+    size_t distance = bytes + 64 * LR_GIB;
+    size_t base = top > 4 * distance ? top - distance : top / 2;
+    return (char *)lr_align_down(base, LR_WINDOW_ALIGN);
+}
+
+static void lay_out(char *base, size_t bytes) {
+    size_t granule = 64 * LR_KIB; // the largest OS page
+    size_t pages = bytes >> LR_PAGE_SHIFT;
+    size_t huge_pages = bytes >> LR_HUGE_SHIFT;
+    size_t at = lr_align_up(pages * sizeof(atomic_u16), granule);
+    lr_window.span_map = (atomic_u32 *)(void *)(base + at);
+    at += lr_align_up(pages * sizeof(atomic_u32), granule);
+    lr_window.huge_pages = (struct huge_page *)(void *)(base + at);
+    at += lr_align_up(huge_pages * sizeof(struct huge_page), granule);
+    lr_window.first_pool_page = lr_align_up(at, LR_HUGE_BYTES) >> LR_PAGE_SHIFT;
+    // 64 to 192 bytes a span of 8 KiB or more, caches, transfer arrays: 1/32 is never reached.
+    lr_window.meta_bytes = lr_align_up(bytes / 32, LR_HUGE_BYTES);
+    lr_window.meta_base = base + bytes - lr_window.meta_bytes;
+    lr_window.end_pool_page = pages - (lr_window.meta_bytes >> LR_PAGE_SHIFT);
+    lr_window.base = base;
+    lr_window.bytes = bytes;
+}
+
+bool lr_window_init(size_t bytes) {
+    size_t limit = lr_os_address_limit();
+    if (bytes == 0) {
+        bytes = choose_bytes();
+    }
+    bytes = lr_max(lr_pow2_ceil(bytes), (size_t)1 << WINDOW_MIN_SHIFT);
+    if (limit != SIZE_MAX) {
+        bytes = lr_min(bytes, lr_pow2_ceil(lr_max(lr_min(limit, LR_GIB << 10), LR_GIB)) * 2);
+        char *base = plan_window(bytes);
+        if (base == NULL) {
+            return false;
+        }
+        lr_window.reserved = false;
+        lay_out(base, bytes);
+        return true;
+    }
+    for (; bytes >> WINDOW_MIN_SHIFT != 0; bytes >>= 1) {
+        char *base = lr_os_reserve(bytes, LR_WINDOW_ALIGN);
+        if (base != NULL) {
+            lr_os_name_range(base, bytes, "larder");
+            lr_window.reserved = true;
+            lay_out(base, bytes);
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// The whole contract with the operating system. Shared rules: addresses and lengths are multiples
+// of the OS page; no function here allocates memory; none prints; errno is clobbered unless said.
+#ifndef LARDER_OS_OS_H
+#define LARDER_OS_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// ---- Address space (os_vm.c) ----
+
+// Bytes of an OS page, read once by lr_os_init(): 4 KiB on x86-64, up to 64 KiB on aarch64.
+size_t lr_os_page_bytes(void);
+void lr_os_init(void);
+
+// Reserves `bytes` of inaccessible address space aligned to `align` (power of two); NULL if refused.
+void *lr_os_reserve(size_t bytes, size_t align);
+
+// Makes [addr, addr+bytes) readable and writable. `reserved` says that the range lies in a
+// reservation of lr_os_reserve(); else it must be unmapped now, and nothing that is mapped there is
+// ever replaced. False if the kernel refuses.
+bool lr_os_commit(void *addr, size_t bytes, bool reserved);
+
+// Gives the pages back; they read as zero when touched next. False if the kernel refuses (mlock).
+bool lr_os_purge(void *addr, size_t bytes);
+
+// As lr_os_purge() for `count` ranges, in as few system calls as the kernel allows; entries whose
+// pages could not be returned are left. Returns how many leading ranges were returned; adds the
+// number of system calls to *calls.
+struct lr_os_range {
+    void *addr;
+    size_t bytes;
+};
+size_t lr_os_purge_ranges(const struct lr_os_range *ranges, size_t count, uint64_t *calls);
+
+// A mapping of its own, aligned to `align` (power of two), readable and writable, zero.
+void *lr_os_map(size_t bytes, size_t align);
+void lr_os_unmap(void *addr, size_t bytes);
+
+// mode: true asks for transparent huge pages in the range, false forbids them.
+void lr_os_huge_pages(void *addr, size_t bytes, bool wanted);
+
+// Names the range in /proc/PID/maps where the kernel can (PR_SET_VMA); silently nothing elsewhere.
+void lr_os_name_range(void *addr, size_t bytes, const char *name);
+
+// ---- Process facts (os_proc.c) ----
+
+// Bytes of RLIMIT_AS, or SIZE_MAX where there is no limit.
+size_t lr_os_address_limit(void);
+size_t lr_os_physical_bytes(void);
+// Resident bytes of the process from /proc/self/statm; 0 if unreadable.
+size_t lr_os_resident_bytes(void);
+
+// secure_getenv; NULL in setuid programs. Valid once lr_os_environ() is not NULL.
+const char *lr_os_getenv(const char *name);
+// NULL before libc has set up its environment, and always in setuid programs.
+char **lr_os_environ(void);
+// True once libc's environment can be read, be it empty; true in setuid programs.
+bool lr_os_environ_ready(void);
+
+// Writes all of it, restarting after EINTR; 0 or negative errno. Async-signal-safe.
+int lr_os_write(int fd, const void *data, size_t bytes);
+
+// What thread `tid` of this process does, for the idle-cache hand-over.
+enum lr_os_thread_activity {
+    LR_OS_THREAD_GONE,    // no such thread
+    LR_OS_THREAD_RUNNING, // on a CPU or runnable, or not known
+    LR_OS_THREAD_BLOCKED, // inside a system call that runs no user code on this thread's stack
+};
+// `allowed_mask` is the signal mask that the thread had outside of any signal handler: blocked
+// signals beyond it mean a handler may have interrupted user code, reported as running.
+enum lr_os_thread_activity lr_os_thread_activity(uint32_t tid, uint64_t allowed_mask);
+
+// True if the calling thread is the only one left, not counting a main thread that has ended.
+bool lr_os_only_thread_left(void);
+
+// ---- Threads and time (os_thread.c) ----
+
+uint32_t lr_os_thread_id(void);
+// Signals 1 to 64 blocked in the calling thread, bit n-1 for signal n.
+uint64_t lr_os_signal_mask(void);
+uint64_t lr_os_now_ns(void);     // CLOCK_MONOTONIC
+uint64_t lr_os_thread_cpu_ns(void); // CPU time of the calling thread
+
+// Starts a detached thread with every signal blocked and a stack of at least `stack_bytes`.
+// 0 or negative errno. May call malloc (pthread_create does).
+int lr_os_thread_start(void *(*run)(void *), void *arg, size_t stack_bytes);
+// Names the calling thread (at most 15 characters) in /proc, top and debuggers.
+void lr_os_thread_name(const char *name);
+
+// Sleeps while *word == expected, at most `timeout_ns` (UINT64_MAX: for ever). Errno is kept.
+void lr_os_futex_wait(void *word, uint32_t expected, uint64_t timeout_ns);
+void lr_os_futex_wake(void *word, int count);
+
+// Registers for, and issues, a memory barrier on every running thread of the process.
+bool lr_os_membarrier_register(void);
+bool lr_os_membarrier(void);
+
+#endif

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// Facts about this process and its threads, from /proc and libc, without stdio.
+#include "os/os.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+// libc's own variable; NULL until libc has taken it from the stack of a new program.
+extern char **environ;
+
+size_t lr_os_address_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return SIZE_MAX;
+    }
+    return limit.rlim_cur;
+}
+
+size_t lr_os_physical_bytes(void) {
+    // sysconf(_SC_PHYS_PAGES) reads /proc through stdio in old glibc versions, which would allocate.
+    char text[256];
+    size_t kib = 0;
+    int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t got = read(fd, text, sizeof text - 1);
+        close(fd);
+        text[got > 0 ? got : 0] = '\0';
+        const char *at = strstr(text, "MemTotal:");
+        kib = at != NULL ? strtoul(at + strlen("MemTotal:"), NULL, 10) : 0;
+    }
+    return kib * 1024;
+}
+
+static size_t read_file(const char *path, char *text, size_t cap) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        text[0] = '\0';
+        return 0;
+    }
+    ssize_t got = read(fd, text, cap - 1);
+    close(fd);
+    size_t len = got > 0 ? (size_t)got : 0;
+    text[len] = '\0';
+    return len;
+}
+
+size_t lr_os_resident_bytes(void) {
+    char text[128];
+    if (read_file("/proc/self/statm", text, sizeof text) == 0) {
+        return 0;
+    }
+    char *end;
+    (void)strtoul(text, &end, 10);
+    return strtoul(end, NULL, 10) * lr_os_page_bytes();
+}
+
+const char *lr_os_getenv(const char *name) {
+    return environ == NULL ? NULL : secure_getenv(name);
+}
+
+char **lr_os_environ(void) {
+    return getauxval(AT_SECURE) != 0 ? NULL : environ;
+}
+
+bool lr_os_environ_ready(void) {
+    return environ != NULL || getauxval(AT_SECURE) != 0;
+}
+
+int lr_os_write(int fd, const void *data, size_t bytes) {
+    const char *at = data;
+    while (bytes > 0) {
+        ssize_t done = write(fd, at, bytes);
+        if (done < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return -errno;
+        }
+        at += done;
+        bytes -= (size_t)done;
+    }
+    return 0;
+}
+
+static void task_path(char *path, uint32_t tid, const char *leaf) {
+    char digits[16];
+    size_t n = 0;
+    do {
+        digits[n++] = (char)('0' + tid % 10);
+        tid /= 10;
+    } while (tid != 0);
+    strcpy(path, "/proc/self/task/");
+    char *at = path + strlen(path);
+    while (n > 0) {
+        *at++ = digits[--n];
+    }
+    *at++ = '/';
+    strcpy(at, leaf);
+}
+
+// System calls during which other code may run on the caller's thread pointer: the child of vfork
+// and of clone(CLONE_VM) starts in its parent's memory with its parent's thread-local variables.
+static bool call_shares_thread(long number) {
+#ifdef SYS_vfork
+    if (number == SYS_vfork) {
+        return true;
+    }
+#endif
+#ifdef SYS_clone3
+    if (number == SYS_clone3) {
+        return true;
+    }
+#endif
+    return number == SYS_clone;
+}
+
+enum lr_os_thread_activity lr_os_thread_activity(uint32_t tid, uint64_t allowed_mask) {
+    char path[64];
+    char text[1536];
+    task_path(path, tid, "syscall");
+    if (read_file(path, text, sizeof text) == 0) {
+        return access(path, F_OK) != 0 && errno == ENOENT ? LR_OS_THREAD_GONE
+                                                           : LR_OS_THREAD_RUNNING;
+    }
+    // "running", or "-1 sp pc" outside a system call (a page fault), or "number args sp pc".
+    if (text[0] < '0' || text[0] > '9' || call_shares_thread(strtol(text, NULL, 10))) {
+        return LR_OS_THREAD_RUNNING;
+    }
+    task_path(path, tid, "status");
+    read_file(path, text, sizeof text);
+    const char *blocked = strstr(text, "SigBlk:");
+    if (blocked == NULL) {
+        return LR_OS_THREAD_RUNNING;
+    }
+    uint64_t mask = strtoull(blocked + strlen("SigBlk:"), NULL, 16);
+    return (mask & ~allowed_mask) != 0 ? LR_OS_THREAD_RUNNING : LR_OS_THREAD_BLOCKED;
+}
+
+// Linux's directory record; getdents64 is used because opendir() allocates.
+struct task_entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t bytes;
+    uint8_t type;
+    char name[];
+};
+
+static bool main_thread_has_ended(void) {
+    char path[64];
+    char text[512];
+    task_path(path, (uint32_t)getpid(), "stat");
+    read_file(path, text, sizeof text);
+    const char *after_name = strrchr(text, ')'); // the name itself may hold any character
+    return after_name != NULL && after_name[1] == ' ' && after_name[2] == 'Z';
+}
+
+bool lr_os_only_thread_left(void) {
+    int fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    union {
+        char bytes[1024];
+        struct task_entry align;
+    } buffer;
+    unsigned tasks = 0;
+    long got;
+    while (tasks <= 2 && (got = syscall(SYS_getdents64, fd, buffer.bytes, sizeof buffer)) > 0) {
+        for (long at = 0; at < got;) {
+            const struct task_entry *entry = (const void *)(buffer.bytes + at);
+            tasks += entry->name[0] != '.';
+            at += entry->bytes;
+        }
+    }
+    close(fd);
+    return tasks == 1 || (tasks == 2 && main_thread_has_ended());
+}

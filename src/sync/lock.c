@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sync/lock.h"
+
+#include "os/os.h"
+
+enum {
+    // Critical sections last well under a microsecond; a hundred pauses are two to four of them on
+    // current x86-64. Longer waits mean that the holder was preempted: sleep and let it run.
+    SPIN_COUNT = 100,
+};
+
+// Checked builds only: bit r is set while this thread holds a lock of rank r.
+static _Thread_local uint32_t held_ranks;
+
+void lr_lock_note_acquire(const struct lr_lock *lock) {
+    LR_CHECK(lock->rank > LR_RANK_NONE && lock->rank < LR_RANK_COUNT);
+    LR_CHECK((held_ranks >> lock->rank) == 0 && "lock order: an equal or inner lock is held");
+    held_ranks |= 1U << lock->rank;
+}
+
+void lr_lock_note_release(const struct lr_lock *lock) {
+    LR_CHECK((held_ranks & (1U << lock->rank)) != 0 && "released a lock that is not held");
+    held_ranks &= ~(1U << lock->rank);
+}
+
+bool lr_lock_any_held(void) {
+    return held_ranks != 0;
+}
+
+LR_NOINLINE void lr_lock_slow(struct lr_lock *lock) {
+    for (int i = 0; i < SPIN_COUNT; i++) {
+        lr_cpu_relax();
+        uint32_t unlocked = 0;
+        if (lr_load_relaxed(&lock->word) == 0 && lr_cas_acquire(&lock->word, &unlocked, 1)) {
+            lr_counter_add(&lock->contended, 1);
+            return;
+        }
+    }
+    while (lr_exchange_acquire(&lock->word, 2) != 0) {
+        lr_os_futex_wait(&lock->word, 2, UINT64_MAX);
+    }
+    lr_counter_add(&lock->contended, 1);
+}
+
+LR_NOINLINE void lr_unlock_slow(struct lr_lock *lock) {
+    lr_os_futex_wake(&lock->word, 1);
+}
+
+void lr_lock_for_fork(struct lr_lock *lock) {
+    uint32_t unlocked = 0;
+    if (!lr_cas_acquire(&lock->word, &unlocked, 1)) {
+        lr_lock_slow(lock);
+    }
+}
+
+void lr_unlock_after_fork(struct lr_lock *lock) {
+    if (lr_exchange_release(&lock->word, 0) == 2) {
+        lr_unlock_slow(lock);
+    }
+}
+
+void lr_lock_reset_in_child(struct lr_lock *lock) {
+    held_ranks = 0;
+    lr_store_relaxed(&lock->word, 0);
+}

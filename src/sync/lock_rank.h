@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// THE lock order, outermost first. A thread takes locks in rising rank only; the checked build
+// enforces it, and fork takes all of them in this order.
+#ifndef LARDER_SYNC_LOCK_RANK_H
+#define LARDER_SYNC_LOCK_RANK_H
+
+enum lr_lock_rank {
+    LR_RANK_NONE,
+    LR_RANK_INIT,      // one-time start of the process (api/init.c)
+    LR_RANK_OPTIONS,   // publishing a new snapshot of tunables (conf/options.c)
+    LR_RANK_REGISTRY,  // adding and removing thread caches (cache/thread_state.c)
+    LR_RANK_SCAVENGER, // starting, stopping the background thread (heap/scavenger.c)
+    LR_RANK_TRANSFER,  // batches of one size class (cache/transfer.c); one of the array at a time
+    LR_RANK_CENTRAL,   // spans of one size class (cache/central.c); one of the array at a time
+    LR_RANK_POOL,      // obtaining address space (heap/pool.c)
+    LR_RANK_SPAN_HEAP, // huge pages and runs (heap/span_heap.c); no system call while held
+    LR_RANK_DIRECT,    // blocks outside the window (heap/direct.c)
+    LR_RANK_META,      // memory for our own records (heap/meta.c)
+    LR_RANK_COUNT
+};
+
+#endif

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// expect: ^larder: invalid free of 0x[0-9a-f]+: .*, thread [0-9]+$
+// signal: SIGABRT
+//
+// A large block plus one byte.
+#include "misuse.h"
+
+int main(void) {
+    char *const block = larder_malloc((size_t)1 << 20);
+    larder_free(opaque(block + 1));
+    memset(block, 1, (size_t)1 << 20); // is still there
+    larder_free(block);
+    expect_heap_works();
+    return 0;
+}

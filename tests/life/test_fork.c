@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// fork() out of a process whose threads allocate: the child may allocate, free what the parent had,
+// start threads, fork again, and gets its own scavenger. LARDER_TEST_FORKS: how many forks in
+// all (200 unless set; 10000 is a good long run).
+#define _GNU_SOURCE 1
+
+#include <larder/larder.h>
+
+#include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../support/child.h"
+#include "../support/crew.h"
+#include "../support/support.h"
+
+static const size_t mib = 1024 * 1024;
+
+enum { WORKERS = 4, INHERITED = 300, CHILD_SECONDS = 30 };
+
+static atomic_bool stop;
+static char *inherited[INHERITED];
+static size_t inherited_bytes[INHERITED];
+
+// Keeps every tier busy: caches, central lists, spans, large blocks and what is returned.
+static void allocate_until_stopped(struct test_worker *worker) {
+    enum { LIVE = 200 };
+    char *blocks[LIVE] = {NULL};
+    size_t sizes[LIVE] = {0};
+    struct test_rng rng = {worker->seed};
+    while (!atomic_load(&stop)) {
+        const unsigned i = (unsigned)test_rng_below(&rng, LIVE);
+        if (blocks[i] != NULL)
+            EXPECT_FILLED(blocks[i], sizes[i], i);
+        larder_free(blocks[i]);
+        const bool large = test_rng_below(&rng, 100) == 0;
+        sizes[i] = test_rng_size(&rng, large ? 2 * mib : 20000);
+        blocks[i] = larder_malloc(sizes[i]);
+        EXPECT(blocks[i] != NULL);
+        test_fill(blocks[i], sizes[i], i);
+    }
+    for (unsigned i = 0; i < LIVE; i++)
+        larder_free(blocks[i]);
+}
+
+static void allocate_for_a_while(struct test_worker *worker) {
+    struct test_rng rng = {worker->seed};
+    for (unsigned i = 0; i < 500; i++) {
+        const size_t bytes = test_rng_size(&rng, 100000);
+        char *const block = larder_malloc(bytes);
+        EXPECT(block != NULL);
+        test_fill(block, bytes, i);
+        EXPECT_FILLED(block, bytes, i);
+        larder_free(block);
+    }
+}
+
+static void wait_for(pid_t pid) {
+    int status = 0;
+    EXPECT_INT(waitpid(pid, &status, 0), ==, pid);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        test_fail(__FILE__, __LINE__, "a forked child ended with wait status %#x (0xe: hung)",
+                  (unsigned)status);
+}
+
+// What any child does, `depth` forks below the test.
+static void live_as_child(unsigned number, unsigned depth) {
+    test_child_mark_current();
+    alarm(CHILD_SECONDS); // a hang ends by SIGALRM, which wait_for() reports
+    for (unsigned i = 0; i < INHERITED; i++) {
+        if (i % 2 != depth % 2)
+            continue;
+        EXPECT_FILLED(inherited[i], inherited_bytes[i], i);
+        larder_free(inherited[i]);
+    }
+    struct test_worker self = {.seed = number};
+    allocate_for_a_while(&self);
+    if (number % 4 == 0)
+        test_crew_run(2, allocate_for_a_while, NULL);
+}
+
+// One in eight children has a child of its own.
+static void fork_child(unsigned number) {
+    const pid_t pid = fork();
+    EXPECT_INT(pid, >=, 0);
+    if (pid == 0) {
+        live_as_child(number, 0);
+        const pid_t grandchild = number % 8 == 0 ? fork() : -1;
+        if (grandchild == 0)
+            live_as_child(number, 1);
+        if (grandchild > 0)
+            wait_for(grandchild);
+        EXPECT(number % 8 != 0 || grandchild >= 0);
+        _exit(0);
+    }
+    wait_for(pid);
+}
+
+static void allocate_inherited(void) {
+    struct test_rng rng = {test_seed()};
+    for (unsigned i = 0; i < INHERITED; i++) {
+        inherited_bytes[i] = test_rng_size(&rng, i % 50 == 0 ? mib : 8000);
+        inherited[i] = larder_malloc(inherited_bytes[i]);
+        EXPECT(inherited[i] != NULL);
+        test_fill(inherited[i], inherited_bytes[i], i);
+    }
+}
+
+START_TEST(test_fork__out_of_allocating_threads) {
+    const unsigned forks = (unsigned)test_env_u64("LARDER_TEST_FORKS", TEST_UNDER_ASAN ? 50 : 200);
+    static struct test_crew crew;
+    allocate_inherited();
+    test_crew_start(&crew, WORKERS, allocate_until_stopped, NULL);
+    for (unsigned i = 0; i < forks; i++)
+        fork_child(i);
+    atomic_store(&stop, true);
+    test_crew_join(&crew);
+    for (unsigned i = 0; i < INHERITED; i++) {
+        EXPECT_FILLED(inherited[i], inherited_bytes[i], i);
+        larder_free(inherited[i]);
+    }
+}
+END_TEST
+
+// Two threads fork at the same time.
+static void fork_some(struct test_worker *worker) {
+    for (unsigned i = 0; i < 25; i++)
+        fork_child(i * 2 + worker->index);
+}
+
+START_TEST(test_fork__from_several_threads_at_once) {
+    static struct test_crew crew;
+    allocate_inherited();
+    test_crew_start(&crew, 2, allocate_until_stopped, NULL);
+    test_crew_run(2, fork_some, NULL);
+    atomic_store(&stop, true);
+    test_crew_join(&crew);
+}
+END_TEST
+
+static void fill_and_free(void) {
+    enum { COUNT = 64 };
+    char *blocks[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        blocks[i] = larder_malloc(mib);
+        EXPECT(blocks[i] != NULL);
+        test_fill(blocks[i], mib, i);
+    }
+    for (unsigned i = 0; i < COUNT; i++)
+        larder_free(blocks[i]);
+}
+
+static bool rss_is_below(void *limit) { return test_rss_bytes() < *(const size_t *)limit; }
+
+static void fill_and_wait_until_returned(void *arg) {
+    (void)arg;
+    size_t limit = test_rss_bytes() + 32 * mib;
+    fill_and_free();
+    EXPECT(test_wait_until(rss_is_below, &limit, 10000));
+}
+
+// The parent's scavenger thread is gone in the child; memory freed there goes back all the same.
+START_TEST(test_fork__child_returns_memory_by_itself) {
+    fill_and_wait_until_returned(NULL);
+    struct test_child child;
+    test_child_run(&child, 30, fill_and_wait_until_returned, NULL);
+    EXPECT_CHILD_EXIT(&child, 0);
+    fill_and_wait_until_returned(NULL);
+}
+END_TEST
+
+START_TEST(test_fork__skipped) {
+    TEST_SKIP("TSan does not follow threads started after a fork out of threads");
+}
+END_TEST
+
+Suite *lr_suite(void) {
+    Suite *suite = suite_create("fork");
+    if (TEST_UNDER_TSAN) {
+        test_add(suite, test_fork__skipped);
+        return suite;
+    }
+    test_add_limit(suite, test_fork__out_of_allocating_threads, 1200);
+    test_add(suite, test_fork__from_several_threads_at_once);
+    test_add(suite, test_fork__child_returns_memory_by_itself);
+    return suite;
+}
