@@ -16,8 +16,8 @@
 #include "os/os.h"
 
 LR_HOT void *larder_malloc(size_t size) {
-    void *block = lr_alloc_fast(size);
-    if (LR_LIKELY(block != NULL)) {
+    void *block;
+    if (LR_LIKELY(lr_alloc_fast(size, &block))) {
         return block;
     }
     return lr_alloc_slow(size);
@@ -65,8 +65,8 @@ void *larder_calloc(size_t count, size_t size) {
     if (LR_UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
         return fail(ENOMEM);
     }
-    void *block = lr_alloc_fast(bytes);
-    if (LR_LIKELY(block != NULL)) {
+    void *block;
+    if (LR_LIKELY(lr_alloc_fast(bytes, &block))) {
         return memset(block, 0, bytes);
     }
     return calloc_slow(bytes);

@@ -30,8 +30,8 @@ static LR_NOINLINE void *new_slow(size_t size) {
 
 // The fast path of malloc, in line, so that a hit needs no stack frame and no call.
 void *lr_cxx_new(size_t size) {
-    void *block = lr_alloc_fast(size);
-    if (LR_LIKELY(block != NULL)) {
+    void *block;
+    if (LR_LIKELY(lr_alloc_fast(size, &block))) {
         return block;
     }
     return new_slow(size);

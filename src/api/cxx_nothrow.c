@@ -31,8 +31,8 @@ static LR_NOINLINE void *nothrow_slow(size_t size, const void *tag) {
 }
 
 void *lr_cxx_new_nothrow(size_t size, const void *tag) {
-    void *block = lr_alloc_fast(size);
-    if (LR_LIKELY(block != NULL)) {
+    void *block;
+    if (LR_LIKELY(lr_alloc_fast(size, &block))) {
         return block;
     }
     return nothrow_slow(size, tag);

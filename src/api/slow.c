@@ -37,13 +37,12 @@ static struct thread_cache *current_cache(void) {
 
 static void *alloc_class(unsigned size_class) {
     struct thread_cache *cache = current_cache();
+    void *block;
     if (LR_UNLIKELY(cache == NULL)) {
-        void *block;
         return lr_start() && lr_transfer_get(size_class, &block, 1) == 1 ? block : NULL;
     }
     // Sizes above the fast path's table, and a cache that was just made or taken back.
-    void *block = lr_bin_pop(&cache->bins[size_class]);
-    if (block == NULL) {
+    if (!lr_bin_pop(&cache->bins[size_class], &block)) {
         begin_slow(cache);
         block = lr_cache_refill(cache, size_class);
         end_slow(cache);

@@ -141,12 +141,12 @@ void *lr_cache_refill(struct thread_cache *cache, unsigned size_class) {
     bin->hot = 1;
     bin->fed = 1;
     fill = lr_min(fill, slots_of(bin));
-    if (fill == 0) {
-        void *block; // no budget for slots: one at a time
+    void *block;
+    if (fill == 0) { // no budget for slots: one at a time
         return lr_transfer_get(size_class, &block, 1) == 1 ? block : NULL;
     }
     bin->top = bin->base + lr_transfer_get(size_class, bin->base, (unsigned)fill);
-    return lr_bin_pop(bin);
+    return lr_bin_pop(bin, &block) ? block : NULL;
 }
 
 void lr_cache_overflow(struct thread_cache *cache, unsigned size_class, void *block) {

@@ -47,14 +47,15 @@ static LR_ALWAYS_INLINE struct bin *lr_bin_at(struct thread_cache *cache, size_t
     return (struct bin *)(void *)((char *)cache + offset);
 }
 
-// The bin's newest block, NULL if it is empty.
-static LR_ALWAYS_INLINE void *lr_bin_pop(struct bin *bin) {
+// Takes the bin's newest block; false if it is empty.
+static LR_ALWAYS_INLINE bool lr_bin_pop(struct bin *bin, void **block) {
     void **top = bin->top;
     if (LR_UNLIKELY(top == bin->base)) {
-        return NULL;
+        return false;
     }
-    bin->top = top - 1;
-    return top[-1];
+    bin->top--;
+    *block = top[-1];
+    return true;
 }
 
 // False if the bin is full.
@@ -64,26 +65,28 @@ static LR_ALWAYS_INLINE bool lr_bin_push(struct bin *bin, void *block) {
         return false;
     }
     *top = block;
-    bin->top = top + 1;
+    bin->top++;
     return true;
 }
 
-// NULL: take the slow path.
-static LR_ALWAYS_INLINE void *lr_alloc_fast(size_t size) {
+// False: take the slow path. (A result of its own, because a test of the block for NULL would be
+// paid by every hit.)
+static LR_ALWAYS_INLINE bool lr_alloc_fast(size_t size, void **block) {
     if (LR_UNLIKELY(size > LR_FAST_MAX)) {
-        return NULL;
+        return false;
     }
     size_t offset = lr_bin_offsets[(size + LR_MIN_ALIGN - 1) / LR_MIN_ALIGN];
-    return lr_bin_pop(lr_bin_at(lr_load_relaxed(&lr_thread_cache), offset));
+    return lr_bin_pop(lr_bin_at(lr_load_relaxed(&lr_thread_cache), offset), block);
 }
 
 // False: take the slow path. Any pointer, NULL included: its page is outside the window.
 static LR_ALWAYS_INLINE bool lr_free_fast(void *block) {
-    size_t page = lr_page_of(block);
+    char *base = lr_window.base; // read once: the class map begins there
+    size_t page = ((size_t)block - (size_t)base) >> LR_PAGE_SHIFT;
     if (LR_UNLIKELY(!lr_page_in_window(page))) {
         return false;
     }
-    size_t offset = lr_load_relaxed(lr_class_map(page));
+    size_t offset = lr_load_relaxed((atomic_u16 *)(void *)base + page);
     return lr_bin_push(lr_bin_at(lr_load_relaxed(&lr_thread_cache), offset), block);
 }
 

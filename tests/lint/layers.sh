@@ -21,6 +21,10 @@ src/base/fail.c|stdlib.h|abort
 src/base/print.c|unistd.h|writes without src/os, which is a layer above
 src/base/print.c|sys/syscall.h|the same
 src/cache/misuse.c|stdlib.h|abort
+src/cache/thread_state.c|pthread.h|the key whose destructor ends a thread cache
+src/api/fork.c|pthread.h|pthread_atfork
+src/api/start.c|fcntl.h|keeps a copy of stderr for the statistics at exit
+src/api/start.c|unistd.h|the same
 src/api/cxx_runtime.c|dlfcn.h|looks for the C++ runtime of the process
 src/api/cxx_runtime.c|stdlib.h|abort
 include/larder/larder.h|malloc.h|struct mallinfo and the M_* parameters of mallopt

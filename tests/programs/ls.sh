@@ -68,7 +68,8 @@ awk -v peak_kib="$peak_kib" '
         n = split("live_bytes thread_cache_bytes transfer_cache_bytes central_free_bytes " \
             "span_tail_bytes span_heap_free_bytes metadata_bytes", parts, " ")
         n2 = split("held_bytes returned_bytes mapped_bytes reserved_bytes resident_bytes " \
-            "fragmentation spans threads malloc_slow refills flushes scavenge_bytes lock_takes", others, " ")
+            "fragmentation spans threads malloc_slow refills flushes scavenge_bytes " \
+            "lock_takes lock_contended", others, " ")
         for (i = 1; i <= n; i++) {
             if (!(parts[i] in value)) wrong(parts[i] " is missing")
             sum += value[parts[i]]
