@@ -8,13 +8,17 @@ pkg_check_modules(CHECK REQUIRED IMPORTED_TARGET check>=0.15)
 
 # Sanitizers stop at the first report, and forked children of threaded tests may start threads.
 set(larder_test_environment
-  "LARDER_SO=$<TARGET_FILE:larder>"
-  "LARDER_BUILD_DIR=${PROJECT_BINARY_DIR}"
-  "LARDER_SOURCE_DIR=${PROJECT_SOURCE_DIR}"
   "LARDER_TEST_SECONDS=${LARDER_TEST_SECONDS}"
   "ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:allocator_may_return_null=1"
   "UBSAN_OPTIONS=print_stacktrace=1"
   "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:die_after_fork=0")
+
+# What scripts get on top. Programs do not: the library warns of LARDER_ variables that are no options.
+set(larder_script_environment
+  "LARDER_SO=$<TARGET_FILE:larder>"
+  "LARDER_BUILD_DIR=${PROJECT_BINARY_DIR}"
+  "CC=${CMAKE_C_COMPILER}"
+  "CXX=${CMAKE_CXX_COMPILER}")
 
 # Seconds, label by label, for a machine that is busy with another test too; a sanitizer build gets
 # three times as long. Model and stress tests run for LARDER_TEST_SECONDS a part.
@@ -40,6 +44,13 @@ function(larder_register_test name label)
   set_tests_properties(${name} PROPERTIES
     LABELS ${label} TIMEOUT ${timeout} SKIP_RETURN_CODE 77
     ENVIRONMENT "${larder_test_environment}")
+endfunction()
+
+# The same for a script.
+function(larder_register_script name label)
+  larder_register_test(${name} ${label} ${ARGN})
+  set_tests_properties(${name} PROPERTIES
+    ENVIRONMENT "${larder_test_environment};${larder_script_environment}")
 endfunction()
 
 # larder_name_of(<result> <source>): "unit.base.bits" from ".../tests/unit/base/test_bits.c".

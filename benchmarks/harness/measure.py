@@ -43,19 +43,30 @@ def rotated(items, by):
     return items[by:] + items[:by]
 
 
-def interleaved(workloads, threads, allocators, rounds, run):
+def rounds(count, budget_s):
+    """0..count-1, but ends before a round that would not be over within the budget (None: without
+    end). The first one is always done."""
+    start = time.monotonic()
+    for turn in range(count):
+        elapsed = time.monotonic() - start
+        if turn > 0 and budget_s is not None and elapsed / turn * (turn + 1) > budget_s:
+            return
+        yield turn
+
+
+def interleaved(workloads, threads, allocators, count, budget_s, run):
     """Calls run(workload, allocator, threads) for every combination in every round; returns the
     results as a list of dicts with allocator and round added."""
-    progress = Progress(rounds * len(workloads) * len(threads) * len(allocators))
+    progress = Progress(count * len(workloads) * len(threads) * len(allocators))
     results = []
-    for turn in range(rounds):
+    for turn in rounds(count, budget_s):
         for workload in workloads:
-            for count in threads:
+            for number in threads:
                 for allocator in rotated(allocators, turn):
-                    plural = "thread" if count == 1 else "threads"
-                    progress.step(f"round {turn + 1} of {rounds}: {workload.name}",
-                                  f"{count} {plural}, {allocator.name}")
-                    result = run(workload, allocator, count)
+                    plural = "thread" if number == 1 else "threads"
+                    progress.step(f"round {turn + 1} of {count}: {workload.name}",
+                                  f"{number} {plural}, {allocator.name}")
+                    result = run(workload, allocator, number)
                     results.append(dict(result, allocator=allocator.name, round=turn + 1))
     progress.close()
     return results

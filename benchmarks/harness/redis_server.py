@@ -38,7 +38,8 @@ def executables(scratch):
 
 
 def version(executable):
-    """For example (7, 0, 15)."""
+    """The version of redis-server, for example (7, 0, 15). redis-benchmark comes from the same
+    source but does not tell its own in every release."""
     answer = subprocess.run([executable, "--version"], capture_output=True, text=True, check=True)
     found = re.search(r"(\d+)\.(\d+)\.(\d+)", answer.stdout)
     if found is None:
@@ -68,6 +69,7 @@ class Server:
 
     def __init__(self, executable, allocator):
         self.allocator = allocator
+        self.version = version(executable)
         self.folder = Path(tempfile.mkdtemp(prefix="larder-redis-"))
         self.socket_path = str(self.folder / "socket")
         command = [executable, "--port", "0", "--unixsocket", self.socket_path, "--dir",
@@ -170,7 +172,7 @@ def parse_text(text):
 
 def load(benchmark, server, requests, keys, arguments):
     """Runs redis-benchmark; (requests per second, p99 in ms)."""
-    modern = version(benchmark) >= (6, 2, 0)
+    modern = server.version >= (6, 2, 0)
     command = [benchmark, "-s", server.socket_path, "-c", str(CLIENTS), "-P", str(PIPELINE), "-n",
                str(requests), "-r", str(keys), *(["--csv"] if modern else ["--precision", "3"]),
                *arguments]

@@ -78,10 +78,6 @@ class Metric:
         """The best of some values."""
         return max(values) if self.higher_is_better else min(values)
 
-    def ratio(self, value, reference):
-        """How many times worse than the reference, whichever way the metric runs."""
-        return reference / value if self.higher_is_better else value / reference
-
 
 def _mebibytes(value):
     return f"{value:.1f}"
@@ -90,7 +86,7 @@ def _mebibytes(value):
 TIME = Metric("seconds", "Time, seconds", 1.0, False, significant)
 THROUGHPUT = Metric("ops_per_s", "Throughput, operations per second", 1.0, True, with_suffix)
 PEAK = Metric("peak_rss_kib", "Peak resident memory, MiB", 1 / 1024, False, _mebibytes)
-END = Metric("end_rss_kib", "Resident memory when all is freed, MiB", 1 / 1024, False, _mebibytes)
+END = Metric("end_rss_kib", "Resident memory right after all is freed, MiB", 1 / 1024, False, _mebibytes)
 CPU = Metric("cpu_s", "Processor time, seconds", 1.0, False, significant)
 FAULTS = Metric("minor_faults", "Page faults", 1.0, False, with_suffix)
 
@@ -123,15 +119,15 @@ class Results:
         return statistics.median(spreads) if spreads else 0.0
 
     def against_best_peer(self, metric, workload, threads, subject):
-        """Ratio of the subject to the best of the others; above 1 the subject is worse."""
+        """The subject's value divided by that of the best of the others."""
         peers = [name for name in self.allocators if name != subject]
         best = metric.best([self.value(metric, workload, threads, name) for name in peers])
         own = self.value(metric, workload, threads, subject)
-        return metric.ratio(own, best) if own > 0 and best > 0 else 1.0
+        return own / best if best > 0 else 1.0
 
     def table(self, metric, subject):
         """One row a workload and thread count, one column an allocator; the best one is marked. The
-        last row says how many times worse than the best each is, over all rows."""
+        last row is the geometric mean, over all rows, of each value divided by the best."""
         compared = subject in self.allocators and len(self.allocators) > 1
         header = ["workload", "threads", *(name + "  " for name in self.allocators)]
         table = Table(metric.title, header + ([f"{subject} / best other"] if compared else []))
@@ -144,7 +140,7 @@ class Results:
             for name, value in values.items():
                 row.append(metric.form(value) + (" *" if value == best else "  "))
                 if value > 0 and best > 0:
-                    ratios[name].append(metric.ratio(value, best))
+                    ratios[name].append(value / best)
             if compared:
                 subject_ratios.append(self.against_best_peer(metric, workload, threads, subject))
                 row.append(f"{subject_ratios[-1]:.2f}")
@@ -155,12 +151,12 @@ class Results:
             table.rows.append(["geometric mean / best", "", *mean, *last])
         return table
 
-    def over_limit(self, metric, limits):
-        """Sentences about the cells where a subject is further from the best other than allowed."""
+    def over_limit(self, limits):
+        """Sentences about the cells where a subject takes more time than allowed."""
         found = []
         for subject, limit in limits.items():
             for workload, threads in self.cells:
-                ratio = self.against_best_peer(metric, workload, threads, subject)
+                ratio = self.against_best_peer(TIME, workload, threads, subject)
                 if ratio > limit:
                     found.append(f"{subject} takes {ratio:.2f} times as long as the best other in "
                                  f"{workload} with {threads} threads; the limit is {limit:.2f}")

@@ -29,20 +29,41 @@ LR_HOT void larder_free(void *block) {
     }
 }
 
-void larder_cfree(void *block) {
+void larder_cfree(void *block) { larder_free(block); }
+
+// True if a block of `bytes` may have been requested, or left in place by realloc, with `size`.
+static LR_ALWAYS_INLINE bool size_fits(size_t bytes, size_t size) {
+    return size <= bytes && size > bytes / 2;
+}
+
+static LR_NOINLINE void free_sized_slow(void *block, size_t size) {
+    size_t bytes = block == NULL ? 0 : lr_block_bytes(block);
+    bool fits = size_fits(bytes, size) || lr_good_size(size, LR_MIN_ALIGN) == bytes;
+    if (bytes != 0 && !fits) {
+        lr_misuse_report_size(block, size, bytes);
+    }
     larder_free(block);
 }
 
-// C23 lets a program pass any size that was requested for the block, also by a realloc that left it
-// where it was: the size is not enough to tell the bin.
+// The bin comes from the block, not from the size: C23 also allows the size of a realloc that left
+// the block where it was. So a wrong size can be seen instead of believed.
 void larder_free_sized(void *block, size_t size) {
-    (void)size;
-    larder_free(block);
+    size_t page = lr_page_of(block);
+    if (LR_LIKELY(lr_page_in_window(page))) {
+        size_t offset = lr_load_relaxed(lr_class_map(page));
+        if (LR_LIKELY(size_fits(lr_classes[offset / LR_BIN_BYTES].bytes, size)) &&
+            LR_LIKELY(lr_bin_push(lr_bin_at(lr_load_relaxed(&lr_thread_cache), offset), block))) {
+            return;
+        }
+    }
+    free_sized_slow(block, size);
 }
 
 void larder_free_aligned_sized(void *block, size_t alignment, size_t size) {
-    (void)alignment;
-    (void)size;
+    size_t bytes = block == NULL ? 0 : lr_block_bytes(block);
+    if (LR_UNLIKELY(bytes != 0 && (size > bytes || ((size_t)block & (alignment - 1)) != 0))) {
+        lr_misuse_report_size(block, size, bytes);
+    }
     larder_free(block);
 }
 
@@ -98,9 +119,7 @@ static LR_NOINLINE void *realloc_slow(void *block, size_t size) {
         lr_misuse_report(LR_MISUSE_REALLOC, block);
         return fail(EINVAL);
     }
-    bool same_class = bytes <= LR_SMALL_MAX && size <= LR_SMALL_MAX &&
-                      lr_classes[lr_class_of(size)].bytes == bytes;
-    if (same_class || (size <= bytes && size > bytes / 2)) {
+    if (size_fits(bytes, size) || lr_good_size(size, LR_MIN_ALIGN) == bytes) {
         return block;
     }
     int saved_errno = errno;
@@ -117,7 +136,7 @@ void *larder_realloc(void *block, size_t size) {
         size_t offset = lr_load_relaxed(lr_class_map(page));
         size_t bytes = lr_classes[offset / LR_BIN_BYTES].bytes; // 0 for large blocks
         // More than half is kept in place, so that shrinking in steps does not copy each time.
-        if (LR_LIKELY(size <= bytes && size > bytes / 2)) {
+        if (LR_LIKELY(size_fits(bytes, size))) {
             return block;
         }
     }
@@ -169,13 +188,9 @@ void *larder_memalign(size_t alignment, size_t size) {
     return alloc_aligned(lr_pow2_ceil(alignment), size);
 }
 
-static size_t os_page(void) {
-    return lr_start() ? lr_os_page_bytes() : LR_PAGE_BYTES;
-}
+static size_t os_page(void) { return lr_start() ? lr_os_page_bytes() : LR_PAGE_BYTES; }
 
-void *larder_valloc(size_t size) {
-    return alloc_aligned(os_page(), size);
-}
+void *larder_valloc(size_t size) { return alloc_aligned(os_page(), size); }
 
 void *larder_pvalloc(size_t size) {
     size_t page = os_page();
@@ -185,9 +200,7 @@ void *larder_pvalloc(size_t size) {
     return alloc_aligned(page, lr_align_up(lr_max(size, 1), page));
 }
 
-size_t larder_malloc_usable_size(void *block) {
-    return block == NULL ? 0 : lr_block_bytes(block);
-}
+size_t larder_malloc_usable_size(void *block) { return block == NULL ? 0 : lr_block_bytes(block); }
 
 LR_OVERRIDES_OF_ALLOC(LR_OVERRIDE)
 LR_CXX_OVERRIDES_OF_ALLOC(LR_OVERRIDE_CXX)

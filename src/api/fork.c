@@ -14,6 +14,8 @@
 #include "heap/scavenger.h"
 #include "heap/span_heap.h"
 
+static struct lr_lock fork_lock = LR_LOCK_INIT(LR_RANK_FORK);
+
 // In rising rank, as sync/lock_rank.h lists them.
 static void for_each_lock(void (*visit)(struct lr_lock *)) {
     visit(&lr_options_lock);
@@ -32,19 +34,25 @@ static void for_each_lock(void (*visit)(struct lr_lock *)) {
 }
 
 static void before_fork(void) {
-    // RCU first: its readers may hold locks of ours, never the other way round.
+    lr_lock_for_fork(&fork_lock);
+    // RCU next: its readers may take locks of ours, never the other way round.
     lr_rcu_before_fork();
     for_each_lock(lr_lock_for_fork);
+    lr_lock_set_forking(true);
 }
 
 static void after_fork_in_parent(void) {
+    lr_lock_set_forking(false);
     for_each_lock(lr_unlock_after_fork);
     lr_rcu_after_fork();
+    lr_unlock_after_fork(&fork_lock);
 }
 
 static void after_fork_in_child(void) {
+    lr_lock_set_forking(false);
     for_each_lock(lr_lock_reset_in_child);
     lr_rcu_after_fork();
+    lr_lock_reset_in_child(&fork_lock);
     lr_scavenger_after_fork_child();
     lr_thread_state_after_fork_child();
 }

@@ -22,10 +22,6 @@ size_t larder_release(size_t bytes) {
     return released << LR_PAGE_SHIFT;
 }
 
-size_t larder_thread_flush(void) {
-    return lr_flush_own_cache();
-}
+size_t larder_thread_flush(void) { return lr_flush_own_cache(); }
 
-const char *larder_version(void) {
-    return LARDER_VERSION;
-}
+const char *larder_version(void) { return LARDER_VERSION; }

@@ -54,7 +54,12 @@ static void *alloc_class(unsigned size_class) {
 // Common end of all requests: no lock is held here.
 static void *finish(void *block, int saved_errno) {
     errno = block != NULL ? saved_errno : ENOMEM;
-    lr_scavenger_safe_point();
+    if (LR_UNLIKELY(lr_scavenger_is_wanted())) {
+        // A thread with a cache tells the scavenger when it ends; one that only has large blocks
+        // would leave it waiting for ever.
+        (void)current_cache();
+        lr_scavenger_start();
+    }
     return block;
 }
 

@@ -48,9 +48,10 @@ LR_COLD bool lr_start_slow(void) {
     }
     lr_unlock(&start_lock);
     if (first) {
-        // Handlers run before fork in reverse order of their registration. Ours is registered at the
-        // first request of the process, before any other: it runs last, when the handlers of others
-        // have allocated what they need. Outside the lock, because registering may allocate.
+        // Handlers run before fork in reverse order of their registration. Ours is registered at
+        // the first request of the process and so runs last, when most handlers of others have
+        // allocated what they need (for the rest see sync/lock.h). Outside the lock, because
+        // registering may allocate.
         lr_fork_install_handlers();
     }
     return done || first;

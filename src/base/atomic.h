@@ -34,9 +34,9 @@ typedef _Atomic(size_t) atomic_sz;
 #define lr_cas_relaxed(p, expected, desired)                                                       \
     atomic_compare_exchange_strong_explicit((p), (expected), (desired), memory_order_relaxed,      \
                                             memory_order_relaxed)
-// Orders this thread's accesses for a signal handler, or for another thread that issues membarrier().
+// Orders this thread's accesses for a signal handler, or for another thread that issues
+// membarrier().
 #define lr_compiler_fence() atomic_signal_fence(memory_order_seq_cst)
-#define lr_fence_seq_cst() atomic_thread_fence(memory_order_seq_cst)
 
 // A counter with one writer at a time (its owner, or whoever holds its lock) and any readers:
 // a plain add compiled to no locked instruction.

@@ -7,7 +7,8 @@
 #include <stddef.h>
 
 enum {
-    LR_PAGE_SHIFT = 13, // our page; 8 KiB halves the maps against 4 KiB and wastes little at span tails
+    LR_PAGE_SHIFT =
+        13, // our page; 8 KiB halves the maps against 4 KiB and wastes little at span tails
     LR_HUGE_SHIFT = 21, // x86-64's and aarch64's (4 KiB granule) transparent huge page
     LR_PAGES_PER_HUGE = 1 << (LR_HUGE_SHIFT - LR_PAGE_SHIFT),
     LR_MIN_ALIGN = 16, // max_align_t on x86-64 and aarch64; glibc's promise for every size

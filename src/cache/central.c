@@ -5,7 +5,8 @@
 #include "heap/span_heap.h"
 
 enum {
-    BUCKETS = 8, // spans by share of objects handed out; 8 steps separate full from empty well enough
+    BUCKETS =
+        8, // spans by share of objects handed out; 8 steps separate full from empty well enough
     LOOK_AHEAD = 16,
 };
 
@@ -96,7 +97,8 @@ static unsigned carve(struct span *span, unsigned size_class, void **end, unsign
     return taken;
 }
 
-static unsigned remove_locked(struct central *list, unsigned size_class, void **end, unsigned most) {
+static unsigned remove_locked(struct central *list, unsigned size_class, void **end,
+                              unsigned most) {
     unsigned taken = 0;
     while (taken < most) {
         struct span *span = pick_span(list);
@@ -200,8 +202,8 @@ void lr_central_insert(unsigned size_class, void *const *objects, unsigned count
     struct span *empty = NULL;
     unsigned bad = count;
     for (unsigned at = 0; at < count;) {
-        // Spans are looked up without the lock, which warms their descriptors: a span with an object
-        // handed out is not released, so the map entries stay as they are.
+        // Spans are looked up without the lock, which warms their descriptors: a span with an
+        // object handed out is not released, so the map entries stay as they are.
         struct span *spans[LOOK_AHEAD];
         unsigned part = (unsigned)lr_min(count - at, LOOK_AHEAD);
         for (unsigned i = 0; i < part; i++) {

@@ -13,8 +13,8 @@
 // Why it is right. The fast path makes no system call, so an owner that is inside one at step 4 has
 // finished every fast path it began; those that begin later load the empty cache (2 precedes 3). An
 // owner in its slow path shows busy, set before it looks at the state: either it saw TAKEN and
-// leaves the cache alone, or the barrier makes its busy visible, or it has finished and put its cache
-// back, which the last look at *slot finds. tests/model/model_idle.c walks all interleavings.
+// leaves the cache alone, or the barrier makes its busy visible, or it has finished and put its
+// cache back, which the last look at *slot finds. tests/model/model_idle.c walks all interleavings.
 //
 // Where it would break. (a) A child of vfork or clone(CLONE_VM) runs on its parent's thread
 // pointer while the parent is inside the call: such calls count as running. (b) A signal handler
@@ -76,7 +76,8 @@ static bool try_take(struct thread_record *record, uint32_t thread_id, uint64_t 
 }
 
 // A record whose owner does not exist in this process: left behind by fork, or by a thread that
-// ended without its destructors. Nobody else touches it; a cache caught in a slow path stays as it is.
+// ended without its destructors. Nobody else touches it; a cache caught in a slow path stays as it
+// is.
 static void adopt(struct thread_record *record) {
     uint32_t owned = THREAD_OWNED;
     if (lr_load_relaxed(&record->cache.busy) == 0 &&

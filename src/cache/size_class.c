@@ -39,10 +39,10 @@ unsigned lr_class_of_aligned(size_t size, size_t align) {
     if (align <= LR_MIN_ALIGN) {
         return size <= LR_SMALL_MAX ? lr_class_of(size) : 0;
     }
-    size_t rounded = lr_align_up(lr_max(size, 1), align);
-    if (rounded > LR_SMALL_MAX || align > LR_PAGE_BYTES) {
+    if (size > LR_SMALL_MAX || align > LR_PAGE_BYTES) {
         return 0;
     }
+    size_t rounded = lr_align_up(lr_max(size, 1), align);
     // Spans begin at a page, so all blocks are aligned if their size is. A power of two is a class
     // of its own, so the search ends within one doubling.
     for (unsigned c = lr_class_of(rounded); c < LR_CLASS_COUNT; c++) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How bins are filled, emptied and sized. Sizes follow use: a bin begins with 8 slots, doubles while
-// it is both filled and emptied, and is halved back when a look finds it unused.
+// How bins are filled, emptied and sized. Sizes follow use: a bin begins with 8 slots, doubles
+// while it is both filled and emptied, and is halved back when a look finds it unused.
 #include "cache/thread_cache.h"
 
 #include <string.h>
@@ -12,18 +12,15 @@
 enum {
     SLOTS_MIN = 8, // one cache line
     FILL_FIRST = 4,
-    SWEEP_CALLS = 512, // slow calls between looks for unused bins
+    SWEEP_CALLS = 512,      // slow calls between looks for unused bins
+    SWEEP_CALLS_SHORT = 64, // when a bin could not grow within the budget
 };
 
 static atomic_sz all_slot_bytes; // slot_bytes of all caches, against LARDER_THREAD_CACHE_TOTAL
 
-static size_t slots_of(const struct bin *bin) {
-    return (size_t)(bin->limit - bin->base);
-}
+static size_t slots_of(const struct bin *bin) { return (size_t)(bin->limit - bin->base); }
 
-static size_t count_of(const struct bin *bin) {
-    return (size_t)(bin->top - bin->base);
-}
+static size_t count_of(const struct bin *bin) { return (size_t)(bin->top - bin->base); }
 
 static size_t slots_most(unsigned size_class) {
     size_t most = lr_min(lr_classes[size_class].most, lr_opt_bin_objects_max());
@@ -59,8 +56,8 @@ static bool resize(struct thread_cache *cache, unsigned size_class, size_t slots
         lr_meta_free(bin->base, before * sizeof *base);
     }
     bin->base = base;
-    bin->top = base + count;
-    bin->limit = base + slots;
+    bin->top = slots > 0 ? base + count : NULL;
+    bin->limit = slots > 0 ? base + slots : NULL;
     account(cache, size_class, before, slots);
     return true;
 }
@@ -77,6 +74,7 @@ static void flush_oldest(struct thread_cache *cache, unsigned size_class, size_t
 // A bin whose count is what it was at the last look, and that took no slow path since, is not in
 // use, or its use needs few of its slots: half of the blocks and slots go.
 static void sweep(struct thread_cache *cache) {
+    cache->sweep = 0;
     for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
         struct bin *bin = &cache->bins[c];
         size_t held = count_of(bin);
@@ -114,6 +112,10 @@ static void try_grow(struct thread_cache *cache, unsigned size_class, size_t wan
     }
     size_t bytes = (slots - before) * lr_classes[size_class].bytes;
     if (!within_budget(cache, bytes)) {
+        // A look through all bins costs as much as many refills.
+        if (cache->sweep < SWEEP_CALLS_SHORT) {
+            return;
+        }
         sweep(cache);
         if (!within_budget(cache, bytes)) {
             return;
@@ -124,7 +126,6 @@ static void try_grow(struct thread_cache *cache, unsigned size_class, size_t wan
 
 static void count_slow_call(struct thread_cache *cache) {
     if (++cache->sweep >= SWEEP_CALLS) {
-        cache->sweep = 0;
         sweep(cache);
     }
 }

@@ -3,9 +3,9 @@
 // the fast path.
 //
 // Assumptions. Only the owner pushes and pops; nothing is atomic. A bin that is empty for pop or
-// full for push stands for everything unusual: a miss, no cache yet, a cache lent to the scavenger, a
-// thread that is ending (all have the static empty cache, whose bins have top == base == limit), and
-// pages that hold no small block (bin 0). So there is one branch out, predicted not taken.
+// full for push stands for everything unusual: a miss, no cache yet, a cache lent to the scavenger,
+// a thread that is ending (all have the static empty cache, whose bins have top == base == limit),
+// and pages that hold no small block (bin 0). So there is one branch out, predicted not taken.
 #ifndef LARDER_CACHE_THREAD_CACHE_H
 #define LARDER_CACHE_THREAD_CACHE_H
 
@@ -30,7 +30,7 @@ static_assert(sizeof(struct bin) == LR_BIN_BYTES, "lr_bin_offsets[] counts in it
 struct thread_cache {
     struct bin bins[LR_CLASS_COUNT]; // owner thread only; bins[0] stays empty
     size_t slot_bytes;               // owner thread only; blocks that all bins could hold, in bytes
-    uint32_t sweep;                  // owner thread only; slow calls until the next look
+    uint32_t sweep;                  // owner thread only; slow calls since the last look
     // Written by the owner, read by statistics and the scavenger.
     atomic_u32 busy;       // inside a slow path: its bins are changing
     atomic_u64 slow_calls; // relaxed: statistics and idleness

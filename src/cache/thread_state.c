@@ -18,8 +18,7 @@ struct thread_cache lr_empty_cache;
 _Thread_local _Atomic(struct thread_cache *) lr_thread_cache = &lr_empty_cache;
 
 // NULL: unborn. &dead_record: its destructors have run.
-static _Thread_local struct thread_record *own_record
-    __attribute__((tls_model("initial-exec")));
+static _Thread_local struct thread_record *own_record __attribute__((tls_model("initial-exec")));
 static struct thread_record dead_record;
 
 struct lr_lock lr_registry_lock = LR_LOCK_INIT(LR_RANK_REGISTRY);
@@ -31,9 +30,7 @@ static pthread_key_t exit_key;
 
 static_assert(offsetof(struct thread_record, cache) == 0, "casts between the two");
 
-uint32_t lr_thread_generation(void) {
-    return lr_load_relaxed(&generation);
-}
+uint32_t lr_thread_generation(void) { return lr_load_relaxed(&generation); }
 
 static void wait_while_taken(struct thread_record *record) {
     // Acquire pairs with the scavenger's release of the record: the bins it emptied.
@@ -141,7 +138,9 @@ static struct thread_cache *be_born(void) {
     if (record == NULL) {
         return NULL;
     }
-    lr_fetch_add_relaxed(&live_threads, 1);
+    if (lr_fetch_add_relaxed(&live_threads, 1) == 0) {
+        lr_scavenger_note_first_thread();
+    }
     own_record = record;
     lr_store_relaxed(&lr_thread_cache, &record->cache);
     // After the cache is in place: with many keys in use glibc allocates here, by malloc.

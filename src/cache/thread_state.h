@@ -21,10 +21,10 @@ struct thread_record {
     struct lr_rcu_node node;   // in the registry; readers under lr_rcu_read_lock()
     // The owner's lr_thread_cache. Touched by others only while the state is TAKEN.
     _Atomic(struct thread_cache *) *slot;
-    atomic_u32 state;      // enum thread_record_state; also the futex of an owner waiting to exit
-    atomic_u32 thread_id;  // owner writes; the scavenger reads
-    atomic_u32 generation; // of the process by fork; other values mean the owner is not here
-    uint32_t exit_rounds;  // owner thread only
+    atomic_u32 state;       // enum thread_record_state; also the futex of an owner waiting to exit
+    atomic_u32 thread_id;   // owner writes; the scavenger reads
+    atomic_u32 generation;  // of the process by fork; other values mean the owner is not here
+    uint32_t exit_rounds;   // owner thread only
     atomic_u64 signal_mask; // blocked signals when the thread came to Larder
     // Scavenger only.
     uint64_t seen_slow_calls;
@@ -60,8 +60,8 @@ struct thread_ended_counts lr_thread_ended_counts(void);
 uint32_t lr_thread_generation(void);
 void lr_thread_state_after_fork_child(void);
 
-// Ends a record's use; its cache is empty. `from`: the state it is in now (the scavenger, who has it
-// TAKEN) or will be again (its owner, who waits for OWNED).
+// Ends a record's use; its cache is empty. `from`: the state it is in now (the scavenger, who has
+// it TAKEN) or will be again (its owner, who waits for OWNED).
 void lr_thread_record_free(struct thread_record *record, uint32_t from);
 
 // Scavenger: unlinks FREE records and recycles them after a grace period. True if any is left.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Large blocks outside the window, each a mapping of its own: for alignments beyond the window's and
-// for the day the window is full.
+// Large blocks outside the window, each a mapping of its own: for alignments beyond the window's
+// and for the day the window is full.
 #ifndef LARDER_HEAP_DIRECT_H
 #define LARDER_HEAP_DIRECT_H
 

@@ -17,8 +17,9 @@ enum huge_state {
 };
 
 struct huge_page {
-    uint64_t used[4];     // bit set: the page belongs to a span, or is in transition
-    uint64_t clean[4];    // bit set: free, holds no memory, reads as zero when touched. clean & used == 0
+    uint64_t used[4]; // bit set: the page belongs to a span, or is in transition
+    uint64_t
+        clean[4]; // bit set: free, holds no memory, reads as zero when touched. clean & used == 0
     uint16_t used_count;  // bits set in used
     uint16_t clean_count; // bits set in clean
     uint16_t longest;     // longest run of pages not used

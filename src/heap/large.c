@@ -11,8 +11,7 @@ static size_t pages_for(size_t size) {
 
 void *lr_large_alloc(size_t size, size_t align, bool *zeroed) {
     if (align <= LR_WINDOW_ALIGN) {
-        struct span *span =
-            lr_span_alloc_large(pages_for(size), lr_max(align >> LR_PAGE_SHIFT, 1));
+        struct span *span = lr_span_alloc_large(pages_for(size), lr_max(align >> LR_PAGE_SHIFT, 1));
         if (span != NULL) {
             *zeroed = span->zeroed != 0;
             return lr_span_start(span);

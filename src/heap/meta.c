@@ -38,27 +38,41 @@ static unsigned list_of(size_t rounded) {
     return STEP_LISTS + lr_log2_floor(rounded) - 9;
 }
 
+// Makes [0, end) of the metadata usable.
+static bool commit_to(size_t end) {
+    if (end <= meta.committed) {
+        return true;
+    }
+    if (end > lr_window.meta_bytes) {
+        return false;
+    }
+    size_t step = lr_align_up(lr_max(end - meta.committed, meta.committed / 8), COMMIT_MIN);
+    step = lr_min(step, lr_window.meta_bytes - meta.committed);
+    if (!lr_os_commit(lr_window.meta_base + meta.committed, step, lr_window.reserved)) {
+        return false;
+    }
+    meta.committed += step;
+    return true;
+}
+
 static void *bump(size_t bytes) {
     if (meta.used == 0) {
         meta.used = LR_META_GRANULE; // record 0 would be span id 0, which means none
     }
     // Large records start on their own OS page so that unused tails are never touched by others.
     size_t start = bytes >= 4 * LR_KIB ? lr_align_up(meta.used, 4 * LR_KIB) : meta.used;
-    size_t end = start + bytes;
-    if (end > lr_window.meta_bytes) {
+    if (!commit_to(start + bytes)) {
         return NULL;
     }
-    if (end > meta.committed) {
-        size_t step = lr_align_up(lr_max(end - meta.committed, meta.committed / 8), COMMIT_MIN);
-        step = lr_min(step, lr_window.meta_bytes - meta.committed);
-        char *at = lr_window.meta_base + meta.committed;
-        if (!lr_os_commit(at, step, lr_window.reserved)) {
-            return NULL;
-        }
-        meta.committed += step;
-    }
-    meta.used = end;
+    meta.used = start + bytes;
     return lr_window.meta_base + start;
+}
+
+bool lr_meta_prepare(size_t bytes) {
+    lr_lock(&lr_meta_lock);
+    bool done = commit_to(meta.used + bytes);
+    lr_unlock(&lr_meta_lock);
+    return done;
 }
 
 void *lr_meta_alloc(size_t bytes) {

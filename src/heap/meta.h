@@ -16,6 +16,10 @@
 void *lr_meta_alloc(size_t bytes);
 void lr_meta_free(void *record, size_t bytes);
 
+// Makes sure that `bytes` more can be allocated without asking the OS; false if it refuses. Pools
+// call it in proportion to their size: when address space runs out, records must not be the reason.
+bool lr_meta_prepare(size_t bytes);
+
 // Bytes in use by records, free ones included (the maps not counted).
 size_t lr_meta_used_bytes(void);
 extern struct lr_lock lr_meta_lock;

@@ -4,12 +4,16 @@
 #include "base/bits.h"
 #include "conf/options.h"
 #include "heap/huge_page.h"
+#include "heap/meta.h"
 #include "heap/span_heap.h"
 #include "os/os.h"
 
 // The first pools are small: a locked process (mlockall) pays for a pool at once, and under
 // overcommit_memory=2 it counts as used. Later ones are a quarter of what there is.
 #define POOL_MIN (2 * LR_HUGE_BYTES)
+
+// Descriptors of the smallest spans, 64 to 192 bytes for 16 KiB, need up to a 64th of the pool.
+enum { META_SHARE = 64 };
 
 static struct {
     size_t end_page;        // guarded by: lr_pool_lock; 0 before the first pool
@@ -40,7 +44,7 @@ static bool commit_pool(size_t first_page, size_t huge_pages) {
         !commit_map(lr_window.span_map, &pools.span_committed, end_page * sizeof(atomic_u32)) ||
         !commit_map(lr_window.huge_pages, &pools.huge_committed,
                     (end_huge + 1) * sizeof(struct huge_page)) ||
-        !lr_os_commit(start, bytes, lr_window.reserved)) {
+        !lr_meta_prepare(bytes / META_SHARE) || !lr_os_commit(start, bytes, lr_window.reserved)) {
         return false;
     }
     if (lr_opt_thp() != LR_THP_DEFAULT) {

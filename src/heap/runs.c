@@ -20,9 +20,7 @@ static struct {
     uint64_t filled[WORDS];
 } sets[RUN_KINDS]; // guarded by: span-heap lock
 
-static struct huge_page *page_at(uint32_t huge) {
-    return &lr_window.huge_pages[huge];
-}
+static struct huge_page *page_at(uint32_t huge) { return &lr_window.huge_pages[huge]; }
 
 static unsigned list_of(uint32_t length) {
     if (length <= EXACT) {
@@ -175,9 +173,7 @@ uint32_t lr_runs_take_joined(uint32_t count) {
     return dirty - from_left;
 }
 
-void lr_runs_take_first(uint32_t huge) {
-    split(huge, huge, 1);
-}
+void lr_runs_take_first(uint32_t huge) { split(huge, huge, 1); }
 
 uint32_t lr_runs_take_tail(uint32_t first, uint32_t most, uint32_t *count) {
     uint32_t length = page_at(first)->run;

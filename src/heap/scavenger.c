@@ -24,6 +24,7 @@ enum {
 #define PERIOD_MIN_NS (10 * MS_NS)
 #define PERIOD_MAX_NS (1000 * MS_NS)
 #define LAST_THREAD_POLL_NS (5 * MS_NS)
+#define LAST_THREAD_POLLS 200 // for a second; then every PERIOD_MAX_NS
 
 enum state { NOT_STARTED, RUNNING, REFUSED };
 
@@ -33,6 +34,7 @@ static struct {
     atomic_u32 state;      // enum state; changed under lr_scavenger_lock
     atomic_u32 wake;       // futex word: 1 asks the thread to look again
     atomic_u32 last_hint;  // 1: the last known user of Larder has ended
+    uint32_t last_polls;   // scavenger thread only
     atomic_sz retry_pages; // after a refusal: used pages at which to try again
     atomic_u64 inline_due_ns;
     atomic_u64 ticks;
@@ -92,11 +94,9 @@ static bool run_tick(void) {
 
 static void sleep_until_needed(bool more) {
     if (!more) {
-        // "Asleep" first, then one more look: whoever freed memory before could read the flag did
-        // so before this tick. A freeing thread whose load passes its own unlock (not on x86-64)
-        // is missed until the next activity.
+        // "Asleep" first, then one more look: the tick's locks order the two. A thread that frees
+        // afterwards sees the flag; one that freed before is seen by this tick.
         lr_store_relaxed(&lr_scavenger_asleep, 1);
-        lr_fence_seq_cst();
         more = run_tick();
     }
     lr_os_futex_wait(&scavenger.wake, 0, more ? period_ns() : UINT64_MAX);
@@ -105,19 +105,16 @@ static void sleep_until_needed(bool more) {
 }
 
 // When main() left by pthread_exit() and all other threads of the program are gone, only this
-// thread keeps the process alive: returning from it lets libc call exit().
+// thread keeps the process alive: returning from it lets libc call exit(). The thread that gave the
+// hint is still in its last destructors, and threads that never called malloc may go on for long.
 static bool end_if_last(void) {
-    if (lr_load_relaxed(&scavenger.last_hint) == 0) {
-        return false;
+    static uint32_t never;
+    if (lr_os_only_thread_left()) {
+        return true;
     }
-    // The ending thread is still in its last destructors: look for a second.
-    for (int i = 0; i < 200; i++) {
-        if (lr_os_only_thread_left()) {
-            return true;
-        }
-        lr_os_futex_wait(&scavenger.wake, 1, LAST_THREAD_POLL_NS);
-    }
-    lr_store_relaxed(&scavenger.last_hint, 0);
+    uint64_t wait = scavenger.last_polls < LAST_THREAD_POLLS ? LAST_THREAD_POLL_NS : PERIOD_MAX_NS;
+    scavenger.last_polls++;
+    lr_os_futex_wait(&never, 0, wait);
     return false;
 }
 
@@ -125,13 +122,16 @@ static void *run(void *unused) {
     (void)unused;
     lr_os_thread_name("larder");
     lr_os_membarrier_register();
-    bool last;
-    do {
+    bool last = false;
+    while (!last && lr_opt_scavenger() == LR_SCAVENGER_THREAD) {
         bool more = run_tick();
         lr_store_relaxed(&scavenger.cpu_ns, lr_os_thread_cpu_ns());
-        sleep_until_needed(more);
-        last = end_if_last();
-    } while (!last && lr_opt_scavenger() == LR_SCAVENGER_THREAD);
+        if (lr_load_relaxed(&scavenger.last_hint) != 0) {
+            last = end_if_last();
+        } else {
+            sleep_until_needed(more);
+        }
+    }
     lr_lock(&lr_scavenger_lock);
     lr_store_relaxed(&scavenger.state, NOT_STARTED);
     lr_unlock(&lr_scavenger_lock);
@@ -139,14 +139,14 @@ static void *run(void *unused) {
 }
 
 LR_COLD void lr_scavenger_wake_slow(void) {
-    lr_store_relaxed(&scavenger.wake, 1);
-    lr_fence_seq_cst(); // pairs with the fence in sleep_until_needed()
+    // The futex word is set before the flag is taken: a thread about to sleep finds one of the two.
+    lr_store_release(&scavenger.wake, 1);
     if (lr_exchange_acq_rel(&lr_scavenger_asleep, 0) != 0) {
         lr_os_futex_wake(&scavenger.wake, 1);
     }
 }
 
-LR_COLD void lr_scavenger_start_slow(void) {
+LR_COLD void lr_scavenger_start(void) {
     if (!lr_trylock(&lr_scavenger_lock)) {
         return; // another thread is at it
     }
@@ -203,6 +203,8 @@ void lr_scavenger_note_last_thread(void) {
         lr_os_futex_wake(&scavenger.wake, 1);
     }
 }
+
+void lr_scavenger_note_first_thread(void) { lr_store_relaxed(&scavenger.last_hint, 0); }
 
 void lr_scavenger_after_fork_child(void) {
     lr_store_relaxed(&scavenger.state, NOT_STARTED);

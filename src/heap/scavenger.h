@@ -2,8 +2,8 @@
 // The background thread that returns free memory, also when the process is idle.
 //
 // It is started from malloc, at a point without locks, once the heap has reached
-// LARDER_SCAVENGE_START; it sleeps without a timeout when nothing is left to return; it is gone in a
-// forked child and comes back there by the same rule.
+// LARDER_SCAVENGE_START; it sleeps without a timeout when nothing is left to return; it is gone in
+// a forked child and comes back there by the same rule.
 #ifndef LARDER_HEAP_SCAVENGER_H
 #define LARDER_HEAP_SCAVENGER_H
 
@@ -15,18 +15,16 @@
 #include "base/attr.h"
 #include "sync/lock.h"
 
-extern atomic_u32 lr_scavenger_asleep;  // 1 while the thread sleeps without a timeout
-extern atomic_u32 lr_scavenger_wanted;  // 1 when the thread should be started
+extern atomic_u32 lr_scavenger_asleep; // 1 while the thread sleeps without a timeout
+extern atomic_u32 lr_scavenger_wanted; // 1 when the thread should be started
 extern struct lr_lock lr_scavenger_lock;
 
-// A job of the layers above, run on each tick with no lock held. Returns true while there is more to
-// do later. Registered before the first thread starts.
+// A job of the layers above, run on each tick with no lock held. Returns true while there is more
+// to do later. Registered before the first thread starts.
 typedef bool lr_scavenger_task(uint64_t now_ns);
 void lr_scavenger_add_task(lr_scavenger_task *task);
 
 void lr_scavenger_wake_slow(void);
-void lr_scavenger_start_slow(void);
-void lr_scavenger_note_free_slow(void);
 
 // Something may have become returnable: a cache was filled, blocks were freed. One load when the
 // thread is awake or does not exist.
@@ -42,16 +40,17 @@ void lr_scavenger_note_free(size_t dirty_pages);
 // After the span heap grew; called under its lock, so it only remembers.
 void lr_scavenger_note_used(size_t used_pages);
 
-// Safe point of malloc: no lock held, any state of libc that allows pthread_create().
-static inline void lr_scavenger_safe_point(void) {
-    if (LR_UNLIKELY(lr_load_relaxed(&lr_scavenger_wanted) != 0)) {
-        lr_scavenger_start_slow();
-    }
+// Starts the thread if it is wanted. Only from a safe point of malloc: no lock held, and never from
+// free, which libc calls with a lock held that pthread_create() takes.
+void lr_scavenger_start(void);
+static inline bool lr_scavenger_is_wanted(void) {
+    return lr_load_relaxed(&lr_scavenger_wanted) != 0;
 }
 
 // The last thread known to have used Larder has ended: if no other is left, the scavenger ends too,
 // so that the process ends as POSIX says when its last thread does.
 void lr_scavenger_note_last_thread(void);
+void lr_scavenger_note_first_thread(void); // another one came after all
 
 void lr_scavenger_after_fork_child(void);
 

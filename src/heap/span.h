@@ -16,15 +16,15 @@ struct span {
     uint32_t page_count;   // large: changed by the owner of the block under the span-heap lock
     uint16_t object_count; // 1 for a large block
     uint16_t free_objects; // guarded by: central lock of the class
-    uint16_t fresh;        // guarded by: central lock of the class; objects from here were never used
-    uint8_t size_class;    // 0: large
-    uint8_t bucket;        // guarded by: central lock of the class; which list it is on
-    uint8_t zeroed;        // the pages read as zero when the span was made
-    uint8_t aligned;       // large: begins at an address the caller asked to be aligned
+    uint16_t fresh;     // guarded by: central lock of the class; objects from here were never used
+    uint8_t size_class; // 0: large
+    uint8_t bucket;     // guarded by: central lock of the class; which list it is on
+    uint8_t zeroed;     // the pages read as zero when the span was made
+    uint8_t aligned;    // large: begins at an address the caller asked to be aligned
     uint16_t record_bytes; // of this descriptor, for its return
     struct span *next;     // guarded by: central lock of the class
     struct span *prev;
-    uint64_t bits[];       // guarded by: central lock of the class; set: recycled and free
+    uint64_t bits[]; // guarded by: central lock of the class; set: recycled and free
 };
 
 static_assert(sizeof(struct span) == 40, "a descriptor of up to 192 objects is one cache line");

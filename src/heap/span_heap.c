@@ -35,13 +35,9 @@ struct lr_lock lr_span_heap_lock = LR_LOCK_INIT(LR_RANK_SPAN_HEAP);
 struct lr_lock lr_pool_lock = LR_LOCK_INIT(LR_RANK_POOL);
 static void (*reclaim_hook)(void); // immutable after start
 
-void lr_span_heap_set_reclaim(void (*reclaim)(void)) {
-    reclaim_hook = reclaim;
-}
+void lr_span_heap_set_reclaim(void (*reclaim)(void)) { reclaim_hook = reclaim; }
 
-static struct huge_page *huge_at(size_t huge) {
-    return &lr_window.huge_pages[huge];
-}
+static struct huge_page *huge_at(size_t huge) { return &lr_window.huge_pages[huge]; }
 
 static void fill_link(uint32_t number) {
     struct huge_page *huge = huge_at(number);
@@ -97,8 +93,7 @@ static void detach(uint32_t number) {
 static void settle(uint32_t number) {
     struct huge_page *huge = huge_at(number);
     if (huge->used_count == 0) {
-        lr_runs_add(number, 1,
-                    huge->clean_count == LR_PAGES_PER_HUGE ? RUN_CLEAN : RUN_DIRTY);
+        lr_runs_add(number, 1, huge->clean_count == LR_PAGES_PER_HUGE ? RUN_CLEAN : RUN_DIRTY);
     } else if (huge->used_count == LR_PAGES_PER_HUGE) {
         huge->state = HUGE_FULL;
         heap.counts.huge_full++;
@@ -358,9 +353,9 @@ static bool range_is_free(size_t first, size_t pages) {
     }
     FOR_EACH_PART(number, at, length, first, pages) {
         const struct huge_page *huge = huge_at(number);
-        bool free = huge->state == HUGE_FREE ||
-                    (huge->state == HUGE_PARTIAL &&
-                     lr_huge_range_free(huge, (unsigned)at, (unsigned)length));
+        bool free =
+            huge->state == HUGE_FREE || (huge->state == HUGE_PARTIAL &&
+                                         lr_huge_range_free(huge, (unsigned)at, (unsigned)length));
         if (!free) {
             return false;
         }

@@ -8,14 +8,14 @@
 #include "sync/lock.h"
 
 struct span_heap_counts {
-    size_t used_pages;        // in spans
-    size_t free_dirty_pages;  // free and resident
-    size_t free_clean_pages;  // free, returned or never touched
-    size_t peak_used_pages;   // highest used_pages since lr_span_heap_peak() was last called
+    size_t used_pages;       // in spans
+    size_t free_dirty_pages; // free and resident
+    size_t free_clean_pages; // free, returned or never touched
+    size_t peak_used_pages;  // highest used_pages since lr_span_heap_peak() was last called
     size_t large_spans;
     size_t large_pages;
     size_t small_spans;
-    size_t huge_partial;      // huge pages with used and free pages
+    size_t huge_partial; // huge pages with used and free pages
     size_t huge_full;
 };
 

@@ -21,14 +21,14 @@ struct huge_page;
 struct span;
 
 struct window {
-    char *base;       // immutable once pages is not 0
-    atomic_sz pages;  // pages below the end of the last pool; only grows. A reader that was handed
-                      // a block sees a value that covers it, because malloc stored it before.
-    char *meta_base;  // records of 64-byte granularity; span map entries count from here
+    char *base;      // immutable once pages is not 0
+    atomic_sz pages; // pages below the end of the last pool; only grows. A reader that was handed
+                     // a block sees a value that covers it, because malloc stored it before.
+    char *meta_base; // records of 64-byte granularity; span map entries count from here
     atomic_u32 *span_map;
     struct huge_page *huge_pages;
     size_t bytes;
-    size_t meta_bytes; // reserved for metadata
+    size_t meta_bytes;      // reserved for metadata
     size_t first_pool_page; // a multiple of LR_PAGES_PER_HUGE
     size_t end_pool_page;
     bool reserved; // false: the range is only planned, pools are mapped into it one by one

@@ -14,7 +14,8 @@
 size_t lr_os_page_bytes(void);
 void lr_os_init(void);
 
-// Reserves `bytes` of inaccessible address space aligned to `align` (power of two); NULL if refused.
+// Reserves `bytes` of inaccessible address space aligned to `align` (power of two); NULL if
+// refused.
 void *lr_os_reserve(size_t bytes, size_t align);
 
 // Makes [addr, addr+bytes) readable and writable. `reserved` says that the range lies in a
@@ -80,7 +81,7 @@ bool lr_os_only_thread_left(void);
 uint32_t lr_os_thread_id(void);
 // Signals 1 to 64 blocked in the calling thread, bit n-1 for signal n.
 uint64_t lr_os_signal_mask(void);
-uint64_t lr_os_now_ns(void);     // CLOCK_MONOTONIC
+uint64_t lr_os_now_ns(void);        // CLOCK_MONOTONIC
 uint64_t lr_os_thread_cpu_ns(void); // CPU time of the calling thread
 
 // Starts a detached thread with every signal blocked and a stack of at least `stack_bytes`.

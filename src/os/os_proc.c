@@ -24,7 +24,8 @@ size_t lr_os_address_limit(void) {
 }
 
 size_t lr_os_physical_bytes(void) {
-    // sysconf(_SC_PHYS_PAGES) reads /proc through stdio in old glibc versions, which would allocate.
+    // sysconf(_SC_PHYS_PAGES) reads /proc through stdio in old glibc versions, which would
+    // allocate.
     char text[256];
     size_t kib = 0;
     int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
@@ -61,22 +62,17 @@ size_t lr_os_resident_bytes(void) {
     return strtoul(end, NULL, 10) * lr_os_page_bytes();
 }
 
-const char *lr_os_getenv(const char *name) {
-    return environ == NULL ? NULL : secure_getenv(name);
-}
+const char *lr_os_getenv(const char *name) { return environ == NULL ? NULL : secure_getenv(name); }
 
-char **lr_os_environ(void) {
-    return getauxval(AT_SECURE) != 0 ? NULL : environ;
-}
+char **lr_os_environ(void) { return getauxval(AT_SECURE) != 0 ? NULL : environ; }
 
-bool lr_os_environ_ready(void) {
-    return environ != NULL || getauxval(AT_SECURE) != 0;
-}
+bool lr_os_environ_ready(void) { return environ != NULL || getauxval(AT_SECURE) != 0; }
 
 int lr_os_write(int fd, const void *data, size_t bytes) {
     const char *at = data;
     while (bytes > 0) {
-        ssize_t done = write(fd, at, bytes);
+        // Not write(): that is a cancellation point, which malloc must not be.
+        long done = syscall(SYS_write, fd, at, bytes);
         if (done < 0) {
             if (errno == EINTR) {
                 continue;
@@ -127,7 +123,7 @@ enum lr_os_thread_activity lr_os_thread_activity(uint32_t tid, uint64_t allowed_
     task_path(path, tid, "syscall");
     if (read_file(path, text, sizeof text) == 0) {
         return access(path, F_OK) != 0 && errno == ENOENT ? LR_OS_THREAD_GONE
-                                                           : LR_OS_THREAD_RUNNING;
+                                                          : LR_OS_THREAD_RUNNING;
     }
     // "running", or "-1 sp pc" outside a system call (a page fault), or "number args sp pc".
     if (text[0] < '0' || text[0] > '9' || call_shares_thread(strtol(text, NULL, 10))) {

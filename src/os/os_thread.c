@@ -13,9 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-uint32_t lr_os_thread_id(void) {
-    return (uint32_t)syscall(SYS_gettid);
-}
+uint32_t lr_os_thread_id(void) { return (uint32_t)syscall(SYS_gettid); }
 
 uint64_t lr_os_signal_mask(void) {
     uint64_t mask = 0;
@@ -29,13 +27,9 @@ static uint64_t read_clock(clockid_t clock) {
     return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
 }
 
-uint64_t lr_os_now_ns(void) {
-    return read_clock(CLOCK_MONOTONIC);
-}
+uint64_t lr_os_now_ns(void) { return read_clock(CLOCK_MONOTONIC); }
 
-uint64_t lr_os_thread_cpu_ns(void) {
-    return read_clock(CLOCK_THREAD_CPUTIME_ID);
-}
+uint64_t lr_os_thread_cpu_ns(void) { return read_clock(CLOCK_THREAD_CPUTIME_ID); }
 
 static int create_detached(void *(*run)(void *), void *arg, size_t stack_bytes, pthread_t *thread) {
     pthread_attr_t attr;
@@ -68,9 +62,7 @@ int lr_os_thread_start(void *(*run)(void *), void *arg, size_t stack_bytes) {
     return -error;
 }
 
-void lr_os_thread_name(const char *name) {
-    prctl(PR_SET_NAME, name);
-}
+void lr_os_thread_name(const char *name) { prctl(PR_SET_NAME, name); }
 
 void lr_os_futex_wait(void *word, uint32_t expected, uint64_t timeout_ns) {
     struct timespec t = {.tv_sec = (time_t)(timeout_ns / 1000000000U),

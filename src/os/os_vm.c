@@ -28,13 +28,9 @@ enum {
 static size_t page_bytes;
 static atomic_u32 batch_unsupported; // relaxed: a stale 0 costs one failing system call
 
-void lr_os_init(void) {
-    page_bytes = (size_t)sysconf(_SC_PAGESIZE);
-}
+void lr_os_init(void) { page_bytes = (size_t)sysconf(_SC_PAGESIZE); }
 
-size_t lr_os_page_bytes(void) {
-    return page_bytes;
-}
+size_t lr_os_page_bytes(void) { return page_bytes; }
 
 static void *map_anonymous(void *hint, size_t bytes, int protection, int flags) {
     void *p = mmap(hint, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
@@ -80,9 +76,7 @@ bool lr_os_commit(void *addr, size_t bytes, bool reserved) {
     return false;
 }
 
-bool lr_os_purge(void *addr, size_t bytes) {
-    return madvise(addr, bytes, MADV_DONTNEED) == 0;
-}
+bool lr_os_purge(void *addr, size_t bytes) { return madvise(addr, bytes, MADV_DONTNEED) == 0; }
 
 // One process_madvise() for up to PURGE_BATCH ranges; the number of leading ranges done, 0 if the
 // kernel cannot (it accepts MADV_DONTNEED on ourselves since Linux 6.13).
@@ -137,9 +131,7 @@ void *lr_os_map(size_t bytes, size_t align) {
     return map_aligned(bytes, align, PROT_READ | PROT_WRITE, 0);
 }
 
-void lr_os_unmap(void *addr, size_t bytes) {
-    munmap(addr, bytes);
-}
+void lr_os_unmap(void *addr, size_t bytes) { munmap(addr, bytes); }
 
 void lr_os_huge_pages(void *addr, size_t bytes, bool wanted) {
     madvise(addr, bytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);

@@ -23,8 +23,16 @@ void lr_lock_note_release(const struct lr_lock *lock) {
     held_ranks &= ~(1U << lock->rank);
 }
 
-bool lr_lock_any_held(void) {
-    return held_ranks != 0;
+bool lr_lock_any_held(void) { return held_ranks != 0; }
+
+atomic_u32 lr_lock_fork_active;
+static _Thread_local bool forking_thread;
+
+bool lr_lock_is_forking_thread(void) { return forking_thread; }
+
+void lr_lock_set_forking(bool forking) {
+    forking_thread = forking;
+    lr_store_relaxed(&lr_lock_fork_active, forking ? 1 : 0);
 }
 
 LR_NOINLINE void lr_lock_slow(struct lr_lock *lock) {
@@ -42,9 +50,7 @@ LR_NOINLINE void lr_lock_slow(struct lr_lock *lock) {
     lr_counter_add(&lock->contended, 1);
 }
 
-LR_NOINLINE void lr_unlock_slow(struct lr_lock *lock) {
-    lr_os_futex_wake(&lock->word, 1);
-}
+LR_NOINLINE void lr_unlock_slow(struct lr_lock *lock) { lr_os_futex_wake(&lock->word, 1); }
 
 void lr_lock_for_fork(struct lr_lock *lock) {
     uint32_t unlocked = 0;

@@ -18,7 +18,15 @@ struct lr_lock {
     atomic_u64 contended; // guarded by: the lock itself
 };
 
-#define LR_LOCK_INIT(r) {.rank = (r)}
+#define LR_LOCK_INIT(r)                                                                            \
+    { .rank = (r) }
+
+// Not 0 while a thread forks: it holds all locks, and passes through them when fork handlers that
+// the program registered before Larder's first call allocate.
+extern atomic_u32 lr_lock_fork_active;
+bool lr_lock_is_forking_thread(void);
+// By the forking thread, when it has all locks (true), and before it releases the first (false).
+void lr_lock_set_forking(bool forking);
 
 void lr_lock_slow(struct lr_lock *lock);
 void lr_unlock_slow(struct lr_lock *lock);
@@ -27,13 +35,21 @@ void lr_lock_note_acquire(const struct lr_lock *lock);
 void lr_lock_note_release(const struct lr_lock *lock);
 // True if the calling thread holds any lock of Larder (always false in unchecked builds).
 bool lr_lock_any_held(void);
-// Around fork(), by the forking thread, which takes all locks in their order; arrays of one rank too.
+// Around fork(), by the forking thread, which takes all locks in their order; arrays of one rank
+// too.
 void lr_lock_for_fork(struct lr_lock *lock);
 void lr_unlock_after_fork(struct lr_lock *lock);
 // In a forked child: makes the lock free whatever its state; no other thread exists then.
 void lr_lock_reset_in_child(struct lr_lock *lock);
 
+static inline bool lr_lock_passes(void) {
+    return LR_UNLIKELY(lr_load_relaxed(&lr_lock_fork_active) != 0) && lr_lock_is_forking_thread();
+}
+
 static inline void lr_lock(struct lr_lock *lock) {
+    if (lr_lock_passes()) {
+        return;
+    }
     if (LARDER_CHECKED) {
         lr_lock_note_acquire(lock);
     }
@@ -46,6 +62,9 @@ static inline void lr_lock(struct lr_lock *lock) {
 }
 
 static inline bool lr_trylock(struct lr_lock *lock) {
+    if (lr_lock_passes()) {
+        return true;
+    }
     uint32_t unlocked = 0;
     if (!lr_cas_acquire(&lock->word, &unlocked, 1)) {
         return false;
@@ -58,6 +77,9 @@ static inline bool lr_trylock(struct lr_lock *lock) {
 }
 
 static inline void lr_unlock(struct lr_lock *lock) {
+    if (lr_lock_passes()) {
+        return;
+    }
     if (LARDER_CHECKED) {
         lr_lock_note_release(lock);
     }

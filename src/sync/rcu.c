@@ -3,8 +3,8 @@
 // built without its instrumentation (cmake/Sanitizers.cmake), and tells it the ordering by hand.
 #include "sync/rcu.h"
 
-#include <urcu/urcu-bp.h>
 #include <urcu/rculist.h>
+#include <urcu/urcu-bp.h>
 
 #include "base/atomic.h"
 #include "base/config.h"
@@ -85,18 +85,14 @@ void *lr_rcu_deref_raw(void *const *slot) {
     return value;
 }
 
-void lr_rcu_list_init(struct lr_rcu_node *head) {
-    CDS_INIT_LIST_HEAD(as_list(head));
-}
+void lr_rcu_list_init(struct lr_rcu_node *head) { CDS_INIT_LIST_HEAD(as_list(head)); }
 
 void lr_rcu_list_add(struct lr_rcu_node *head, struct lr_rcu_node *node) {
     NOTE_RELEASE(node);
     cds_list_add_rcu(as_list(node), as_list(head));
 }
 
-void lr_rcu_list_remove(struct lr_rcu_node *node) {
-    cds_list_del_rcu(as_list(node));
-}
+void lr_rcu_list_remove(struct lr_rcu_node *node) { cds_list_del_rcu(as_list(node)); }
 
 struct lr_rcu_node *lr_rcu_list_next(const struct lr_rcu_node *node) {
     struct lr_rcu_node *next = rcu_dereference(node->next);

@@ -30,7 +30,8 @@ void *lr_rcu_deref_raw(void *const *slot);
 // Lists. Writers exclude each other by their own lock.
 void lr_rcu_list_init(struct lr_rcu_node *head);
 void lr_rcu_list_add(struct lr_rcu_node *head, struct lr_rcu_node *node);
-void lr_rcu_list_remove(struct lr_rcu_node *node); // the node is reusable after lr_rcu_synchronize()
+void lr_rcu_list_remove(
+    struct lr_rcu_node *node); // the node is reusable after lr_rcu_synchronize()
 struct lr_rcu_node *lr_rcu_list_next(const struct lr_rcu_node *node); // readers
 
 // Around fork(): waits until no thread is inside a read-side section or a grace period, and keeps

@@ -17,6 +17,8 @@ if [ -z "$expect" ] || [ -z "$signal" ]; then
     echo "$source: lacks its expect: or signal: line"
     exit 1
 fi
+# Of the variables that may be set, only ours is for the library to read.
+unset "${!LARDER_@}"
 err=$(mktemp)
 trap 'rm -f "$err"' EXIT
 ulimit -c 0

@@ -11,10 +11,10 @@
 #include <memory>
 #include <new>
 #include <string>
-#include <sys/resource.h>
 #include <thread>
 #include <vector>
 
+#include <larder/ctl.h>
 #include <larder/larder.h>
 
 #include "plain.h"
@@ -151,10 +151,7 @@ void handler_that_throws_bad_alloc() {
 
 void handler_that_lifts_the_limit() {
     handler_calls++;
-    rlimit limit;
-    CHECK(getrlimit(RLIMIT_DATA, &limit) == 0);
-    limit.rlim_cur = limit.rlim_max;
-    CHECK(setrlimit(RLIMIT_DATA, &limit) == 0);
+    CHECK(larder_option_set("heap_limit", 0) == 0);
 }
 
 void operators_are_larders() {
@@ -258,24 +255,18 @@ void handler_may_throw() {
 void handler_may_help() {
     const std::size_t size = std::size_t{1} << 30;
     for (const allocation &a : allocations) {
-        rlimit before, tight;
-        CHECK(getrlimit(RLIMIT_DATA, &before) == 0);
-        tight = before;
-        tight.rlim_cur = std::size_t{256} << 20;
-        CHECK(setrlimit(RLIMIT_DATA, &tight) == 0);
         handler_calls = 0;
         std::set_new_handler(handler_that_lifts_the_limit);
+        CHECK(larder_option_set("heap_limit", std::size_t{64} << 20) == 0);
         void *block = nullptr;
         try {
             block = a.allocate(size, 64);
         } catch (...) {
         }
         std::set_new_handler(nullptr);
-        CHECK(setrlimit(RLIMIT_DATA, &before) == 0);
         expect(block != nullptr, a.name, "gave no block after the handler had lifted the limit");
         expect(handler_calls == 1, a.name, "did not call the handler exactly once");
         releases[a.aligned ? 6 : 0].free(block, size, 64);
-        larder_release(SIZE_MAX);
     }
 }
 

@@ -55,11 +55,13 @@ static void live_with(size_t limit) {
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, allocate_a_little, NULL) == 0); // 8 MiB of stack
     CHECK(pthread_join(thread, NULL) == 0);
-    const size_t enough = limit > 1024 * mib ? 64 * mib : limit;
+    const size_t enough = limit < 1024 * mib ? limit : 1024 * mib;
     struct block *chain = NULL;
     const size_t sizes[] = {50000, 300, 700000, 50000};
     for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         const size_t got = allocate_until_null(&chain, sizes[i], enough);
+        if (got < enough / 4)
+            fprintf(stderr, "%zu bytes in blocks of %zu\n", got, sizes[i]);
         CHECK(got >= enough / 4);
         free_chain(&chain);
     }

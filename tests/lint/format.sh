@@ -7,14 +7,21 @@ source "$(dirname "$0")/lib.sh" "$@"
 formatter=$(tool clang-format 14)
 [ -n "$formatter" ] || skip "clang-format 14 is not installed (Debian package clang-format-14)"
 
-count=0
-while IFS= read -r file; do
-    count=$((count + 1))
-    if ! lines=$("$formatter" --style=file --dry-run --Werror "$file" 2>&1); then
-        places=$(grep -c 'clang-format-violations' <<<"$lines" || true)
-        first=$(grep -m1 'clang-format-violations' <<<"$lines" | cut -d: -f2 || true)
-        violation "$file: $places places, the first in line $first"
-    fi
-done < <(files_of '*.c' '*.h' '*.cc')
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 
-finish "$count"
+mapfile -t sources < <(files_of '*.c' '*.h' '*.cc')
+status=0
+printf '%s\n' "${sources[@]}" | xargs -r -P "$(nproc)" -n 20 \
+    "$formatter" --style=file --dry-run --Werror >"$log" 2>&1 || status=$?
+while read -r places file first; do
+    violation "$file: $places places, the first in line $first"
+done < <(awk -F: '/clang-format-violations/ { if (!count[$1]++) first[$1] = $2 }
+    END { for (file in count) print count[file], file, first[file] }' "$log" | sort -k2)
+# A failure that is no such line: a file or the style could not be read.
+if [ "$status" -ne 0 ] && [ "$violations" -eq 0 ]; then
+    cat "$log"
+    violation "clang-format failed"
+fi
+
+finish "${#sources[@]}"

@@ -14,7 +14,7 @@ readonly SO=$build/liblarder.so ARCHIVE=$build/liblarder.a
 # Not needed, but used where a process has them: libstdc++ (std::bad_alloc, new_handler) and hooks
 # of the compiler's start files.
 readonly WEAK='^(_ZSt[0-9A-Za-z_]*|_ZNKSt[0-9A-Za-z_]*|_ZNSt[0-9A-Za-z_]*|_ZT[ISV]St[0-9A-Za-z_]*'\
-'|__cxa_[a-z_]*|_ITM_[A-Za-z]*|__gmon_start__)$'
+'|_ZTVN10__cxxabiv1[0-9A-Za-z_]*|__cxa_[a-z_]*|_ITM_[A-Za-z]*|__gmon_start__)$'
 readonly NEEDED='^(libc\.so\.6|ld-linux-[a-z0-9-]*\.so\.[0-9]|liburcu-(bp|common)\.so\.[0-9]+)$'
 
 dir=$(mktemp -d)
@@ -55,7 +55,7 @@ report "needs a library besides libc and liburcu" "$dir/foreign"
 
 # Strong references are glibc's versioned symbols or liburcu's.
 nm -D --undefined-only "$SO" | awk '$1 == "U" { print $2 }' |
-    grep -vE '@GLIBC_[0-9.]+$|^urcu_bp_|^urcu_' >"$dir/unknown" || true
+    grep -vE '@GLIBC_[0-9.]+$|^(urcu|rcu|cds)_' >"$dir/unknown" || true
 report "needs a symbol that is neither glibc's nor liburcu's" "$dir/unknown"
 nm -D --undefined-only "$SO" | awk '$1 != "U" { print $2 }' |
     grep -vE "@GLIBC_[0-9.]+\$|$WEAK" >"$dir/weak" || true

@@ -11,7 +11,7 @@ set -eu
 begin git "$@"
 need git git
 
-COMMITS=$(pick 400 4000)
+COMMITS=$(pick 200 4000)
 
 check_takeover git version
 # No settings of the user or of the system, and no question to a terminal.
@@ -85,7 +85,9 @@ own="and this project's own"
 project=$(git -C "$HERE" rev-parse --show-toplevel 2>/dev/null) || project=
 if [ -n "$project" ] && git -C "$project" rev-parse --quiet --verify HEAD >/dev/null; then
     rm -rf "${TMP:?}"/ref/* "${TMP:?}"/lib/*
-    run_both own-clone 600 bash -c "$use_repository" bash "file://$project"
+    # A copy of its own: somebody may commit while this runs.
+    git clone --quiet --bare --no-local "$project" "$TMP/own.git"
+    run_both own-clone 600 bash -c "$use_repository" bash "file://$TMP/own.git"
     same_output own-clone
 else
     own="only, as this project is no clone here"

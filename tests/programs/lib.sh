@@ -43,6 +43,8 @@ begin() {
     # shellcheck disable=SC2034 # for the scripts that run a load of their own
     HERE=$(cd "$(dirname "${BASH_SOURCE[1]}")" && pwd)
     unset LD_PRELOAD
+    # The program under test gets the user's LARDER_ options, but not what is only meant for tests.
+    export -n LARDER_SO LARDER_BUILD_DIR LARDER_SOURCE_DIR LARDER_TEST_SECONDS
     export LC_ALL=C
     TMP=$(mktemp -d "${TMPDIR:-/tmp}/larder-$NAME.XXXXXX")
     trap clean_up EXIT

@@ -25,6 +25,7 @@ expect_exit stats 0
 same_output stats
 page=$TMP/stats.lib.err
 [ -s "$page" ] || fail "LARDER_STATS=1 printed no statistics"
+if grep -q '^larder: ' "$page"; then fail "the library warns" "$page"; fi
 [ ! -s "$TMP/stats.ref.err" ] || fail "the reference printed to standard error" "$TMP/stats.ref.err"
 peak_kib=
 if [ -s "$TMP/stats.lib.rss" ]; then peak_kib=$(cat "$TMP/stats.lib.rss"); fi

@@ -9,10 +9,12 @@ use warnings;
 
 my $rounds = shift or die "usage: perl_work.pl ROUNDS\n";
 
-# A checksum in 32 bits that needs no module.
+# A checksum in 32 bits that needs no module and sees the order of words.
 sub checksum {
     my ($text) = @_;
-    return unpack('%32C*', $text) . '/' . length $text;
+    my $sum = 0;
+    $sum = ($sum * 31 + $_) % 4294967296 for unpack 'N*', $text . "\0" x 3;
+    return $sum . '/' . length $text;
 }
 
 sub strings {
@@ -55,7 +57,8 @@ sub closures {
 
 sub processes {
     my $sum = 0;
-    for my $i (1 .. $rounds) {
+    my $children = $rounds < 100 ? $rounds : 100; # each copies the page tables of a large heap
+    for my $i (1 .. $children) {
         my $pid = open my $pipe, '-|';
         die "fork: $!\n" unless defined $pid;
         if (!$pid) {
