@@ -43,6 +43,13 @@ class Table:
                           *map(render, self.rows)]) + "\n"
 
 
+def rounds_in_words(rounds):
+    """How the figures were come by."""
+    if rounds == 1:
+        return "One round, allocators taking turns"
+    return f"Median of {rounds} rounds, allocators taking turns"
+
+
 def geometric_mean(values):
     """Of positive numbers."""
     values = list(values)
@@ -130,7 +137,10 @@ class Results:
         last row is the geometric mean, over all rows, of each value divided by the best."""
         compared = subject in self.allocators and len(self.allocators) > 1
         header = ["workload", "threads", *(name + "  " for name in self.allocators)]
-        table = Table(metric.title, header + ([f"{subject} / best other"] if compared else []))
+        if compared:
+            others = [name for name in self.allocators if name != subject]
+            header.append(f"{subject} / " + (others[0] if len(others) == 1 else "best other"))
+        table = Table(metric.title, header)
         ratios = {name: [] for name in self.allocators}
         subject_ratios = []
         for workload, threads in self.cells:

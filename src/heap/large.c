@@ -10,7 +10,7 @@ static size_t pages_for(size_t size) {
 }
 
 void *lr_large_alloc(size_t size, size_t align, bool *zeroed) {
-    if (align <= LR_WINDOW_ALIGN) {
+    if (align <= lr_window.align) {
         struct span *span = lr_span_alloc_large(pages_for(size), lr_max(align >> LR_PAGE_SHIFT, 1));
         if (span != NULL) {
             *zeroed = span->zeroed != 0;

@@ -92,7 +92,10 @@ static bool run_tick(void) {
     return more;
 }
 
-static void sleep_until_needed(bool more) {
+// `idle_ticks`: how many ticks in a row found nothing to do. Sleeping without a timeout only after as
+// many as the delay has steps bounds how often activity wakes the thread.
+static void sleep_until_needed(uint32_t idle_ticks) {
+    bool more = idle_ticks < PEAKS;
     if (!more) {
         // "Asleep" first, then one more look: the tick's locks order the two. A thread that frees
         // afterwards sees the flag; one that freed before is seen by this tick.
@@ -123,13 +126,14 @@ static void *run(void *unused) {
     lr_os_thread_name("larder");
     lr_os_membarrier_register();
     bool last = false;
+    uint32_t idle_ticks = 0;
     while (!last && lr_opt_scavenger() == LR_SCAVENGER_THREAD) {
-        bool more = run_tick();
+        idle_ticks = run_tick() ? 0 : idle_ticks + 1;
         lr_store_relaxed(&scavenger.cpu_ns, lr_os_thread_cpu_ns());
         if (lr_load_relaxed(&scavenger.last_hint) != 0) {
             last = end_if_last();
         } else {
-            sleep_until_needed(more);
+            sleep_until_needed(idle_ticks);
         }
     }
     lr_lock(&lr_scavenger_lock);

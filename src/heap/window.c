@@ -19,6 +19,12 @@ static size_t choose_bytes(void) {
     return lr_min(wanted, (size_t)1 << MAX_SHIFT);
 }
 
+// Aligning costs that much address space for a moment: a small window, taken because there is little
+// of it, makes do with less.
+static size_t choose_align(size_t bytes) {
+    return lr_max(lr_min(bytes / 8, LR_GIB), LR_HUGE_BYTES);
+}
+
 // A reservation counts towards RLIMIT_AS. Under such a limit the window is only planned: a range
 // far below where the kernel places mappings now, into which pools are mapped one by one.
 static char *plan_window(size_t bytes) {
@@ -30,7 +36,7 @@ static char *plan_window(size_t bytes) {
     size_t top = (size_t)probe;
     size_t distance = bytes + 64 * LR_GIB;
     size_t base = top > 4 * distance ? top - distance : top / 2;
-    return (char *)lr_align_down(base, LR_WINDOW_ALIGN);
+    return (char *)lr_align_down(base, choose_align(bytes));
 }
 
 static void lay_out(char *base, size_t bytes) {
@@ -49,6 +55,7 @@ static void lay_out(char *base, size_t bytes) {
     lr_window.end_pool_page = pages - (lr_window.meta_bytes >> LR_PAGE_SHIFT);
     lr_window.base = base;
     lr_window.bytes = bytes;
+    lr_window.align = choose_align(bytes);
 }
 
 bool lr_window_init(size_t bytes) {
@@ -68,7 +75,7 @@ bool lr_window_init(size_t bytes) {
         return true;
     }
     for (; bytes >> WINDOW_MIN_SHIFT != 0; bytes >>= 1) {
-        char *base = lr_os_reserve(bytes, LR_WINDOW_ALIGN);
+        char *base = lr_os_reserve(bytes, choose_align(bytes));
         if (base != NULL) {
             lr_os_name_range(base, bytes, "larder");
             lr_window.reserved = true;

@@ -14,9 +14,6 @@
 #include "base/atomic.h"
 #include "base/config.h"
 
-// Blocks aligned to more than this cannot come from the window.
-#define LR_WINDOW_ALIGN LR_GIB
-
 struct huge_page;
 struct span;
 
@@ -28,6 +25,7 @@ struct window {
     atomic_u32 *span_map;
     struct huge_page *huge_pages;
     size_t bytes;
+    size_t align;      // of base; blocks aligned to more cannot come from the window
     size_t meta_bytes;      // reserved for metadata
     size_t first_pool_page; // a multiple of LR_PAGES_PER_HUGE
     size_t end_pool_page;

@@ -13,6 +13,6 @@ need java default-jdk-headless
 check_takeover java -version
 run_both compile 180 javac -d classes "$HERE/Threaded.java"
 diff -r "$TMP/ref/classes" "$TMP/lib/classes" || fail "class files differ from the reference"
-run_both run 600 java -Xmx256m -cp classes Threaded "$(pick 20 300)"
+run_both run 600 java -Xmx256m -cp classes Threaded "$(pick 10 200)"
 same_output run
 finish "$(wc -l <"$TMP/run.lib.out") waves of threads alike"
