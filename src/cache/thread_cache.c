@@ -11,7 +11,9 @@
 
 enum {
     SLOTS_MIN = 8, // one cache line
-    FILL_FIRST = 4,
+    FILL_FIRST_SMALL = 8,
+    FILL_FIRST_SMALL_BYTES = 512, // blocks up to this size begin with FILL_FIRST_SMALL at once
+    FILL_FIRST = 2,
     SWEEP_CALLS = 512,      // slow calls between looks for unused bins
     SWEEP_CALLS_SHORT = 64, // when a bin could not grow within the budget
 };
@@ -29,6 +31,10 @@ static size_t slots_most(unsigned size_class) {
 
 static size_t batch_most(unsigned size_class) {
     return lr_max(lr_min(lr_classes[size_class].batch, lr_opt_batch_max()), 1);
+}
+
+static size_t first_fill(unsigned size_class) {
+    return lr_classes[size_class].bytes <= FILL_FIRST_SMALL_BYTES ? FILL_FIRST_SMALL : FILL_FIRST;
 }
 
 static void account(struct thread_cache *cache, unsigned size_class, size_t before, size_t after) {
@@ -90,7 +96,7 @@ static void sweep(struct thread_cache *cache) {
             if (slots != slots_of(bin) && slots >= held - drop) {
                 resize(cache, c, slots);
             }
-            bin->fill = (uint16_t)lr_max(bin->fill / 2, FILL_FIRST);
+            bin->fill = (uint16_t)lr_max(bin->fill / 2, first_fill(c));
         }
         bin->mark = (uint16_t)count_of(bin);
         bin->hot = 0;
@@ -133,10 +139,11 @@ static void count_slow_call(struct thread_cache *cache) {
 void *lr_cache_refill(struct thread_cache *cache, unsigned size_class) {
     struct bin *bin = &cache->bins[size_class];
     count_slow_call(cache);
-    size_t fill = lr_min(bin->fill != 0 ? bin->fill : FILL_FIRST, batch_most(size_class));
+    size_t fill =
+        lr_min(bin->fill != 0 ? bin->fill : first_fill(size_class), batch_most(size_class));
     bin->fill = (uint16_t)lr_min(fill * 2, batch_most(size_class));
     if (slots_of(bin) < 2 * fill) {
-        try_grow(cache, size_class, 2 * fill);
+        try_grow(cache, size_class, 4 * fill);
     }
     lr_counter_add(&cache->refills, 1);
     bin->hot = 1;
@@ -179,7 +186,7 @@ size_t lr_cache_flush(struct thread_cache *cache, bool slots) {
         }
         if (slots && slots_of(&cache->bins[c]) > 0) {
             resize(cache, c, 0);
-            cache->bins[c].fill = FILL_FIRST;
+            cache->bins[c].fill = 0;
         }
     }
     return bytes;

@@ -14,6 +14,9 @@ enum {
     EXIT_ROUNDS = 4,
 };
 
+// How long a record waits for the next thread, with stacks of a useful size.
+#define RECORD_KEEP_NS ((uint64_t)2000000000)
+
 struct thread_cache lr_empty_cache;
 _Thread_local _Atomic(struct thread_cache *) lr_thread_cache = &lr_empty_cache;
 
@@ -41,6 +44,7 @@ static void wait_while_taken(struct thread_record *record) {
 
 void lr_thread_record_free(struct thread_record *record, uint32_t from) {
     lr_fetch_add_relaxed(&free_records, 1);
+    record->idle_since_ns = 0;
     uint32_t state = from;
     // Release pairs with claim_free_record(): the cache is empty.
     while (!lr_cas_acq_rel(&record->state, &state, THREAD_FREE)) {
@@ -62,7 +66,7 @@ static void on_thread_exit(void *value) {
     own_record = &dead_record;
     lr_store_relaxed(&lr_thread_cache, &lr_empty_cache);
     wait_while_taken(record);
-    lr_cache_flush(&record->cache, true);
+    lr_cache_flush(&record->cache, false); // the next thread finds stacks of a useful size
     lr_store_relaxed(&record->cache.busy, 0);
     lr_thread_record_free(record, THREAD_OWNED);
     if (lr_fetch_sub_relaxed(&live_threads, 1) == 1) {
@@ -182,11 +186,15 @@ void lr_thread_state_after_fork_child(void) {
     }
 }
 
-bool lr_thread_state_reclaim(uint64_t now_ns) {
-    (void)now_ns;
-    if (lr_load_relaxed(&free_records) == 0) {
-        return false;
+// True if a FREE record has waited long enough for the next thread.
+static bool has_expired(struct thread_record *record, uint64_t now_ns) {
+    if (record->idle_since_ns == 0) {
+        record->idle_since_ns = now_ns;
     }
+    return now_ns - record->idle_since_ns >= RECORD_KEEP_NS;
+}
+
+static struct thread_record *unlink_expired(uint64_t now_ns) {
     struct thread_record *doomed = NULL;
     lr_lock(&lr_registry_lock);
     struct lr_rcu_node *next;
@@ -194,7 +202,7 @@ bool lr_thread_state_reclaim(uint64_t now_ns) {
          node = next) {
         next = node->next;
         struct thread_record *record = lr_thread_record_of(node);
-        if (lr_load_acquire(&record->state) == THREAD_FREE) {
+        if (lr_load_acquire(&record->state) == THREAD_FREE && has_expired(record, now_ns)) {
             lr_rcu_list_remove(node);
             lr_fetch_sub_relaxed(&free_records, 1);
             record->next_doomed = doomed;
@@ -202,6 +210,14 @@ bool lr_thread_state_reclaim(uint64_t now_ns) {
         }
     }
     lr_unlock(&lr_registry_lock);
+    return doomed;
+}
+
+bool lr_thread_state_reclaim(uint64_t now_ns) {
+    if (lr_load_relaxed(&free_records) == 0) {
+        return false;
+    }
+    struct thread_record *doomed = unlink_expired(now_ns);
     if (doomed != NULL) {
         lr_rcu_synchronize();
     }
@@ -209,7 +225,8 @@ bool lr_thread_state_reclaim(uint64_t now_ns) {
         struct thread_record *record = doomed;
         doomed = record->next_doomed;
         keep_counts(record);
+        lr_cache_flush(&record->cache, true);
         lr_meta_free(record, sizeof *record);
     }
-    return false;
+    return lr_load_relaxed(&free_records) > 0;
 }

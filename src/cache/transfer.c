@@ -14,10 +14,10 @@ enum {
     CHUNK = 256,       // objects moved to the central list at once
 };
 
-// One class may hold 1 MiB of blocks, or 64 of them if they are large: a producer stays that far
-// ahead of a consumer without a lock of the central list.
-#define CLASS_BYTES LR_MIB
-#define CLASS_OBJECTS_MIN 16
+// One class may hold this many bytes of blocks, or a few blocks if they are large: so far a
+// producer gets ahead of a consumer without a lock of the central list.
+#define CLASS_BYTES (256 * LR_KIB)
+#define CLASS_OBJECTS_MIN 8
 
 struct transfer {
     struct lr_lock lock;

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,14 +106,14 @@ START_TEST(test_signals__sent_to_the_process_wait_for_the_program) {
 }
 END_TEST
 
-static volatile sig_atomic_t interruptions;
+static atomic_uint interruptions; // lock-free, and handlers run on several threads
 
 static void handler(int sig) {
     (void)sig;
     volatile char stack[2000];
     for (unsigned i = 0; i < sizeof stack; i++)
         stack[i] = (char)0xee;
-    interruptions++;
+    atomic_fetch_add(&interruptions, 1);
 }
 
 static void allocate_verified(struct test_worker *worker) {
@@ -145,7 +146,7 @@ START_TEST(test_signals__handlers_interrupt_allocation) {
     test_crew_run(3, allocate_verified, NULL);
     const struct itimerval never = {.it_value = {0, 0}};
     EXPECT_INT(setitimer(ITIMER_PROF, &never, NULL), ==, 0);
-    EXPECT_INT(interruptions, >, 20);
+    EXPECT_UINT(atomic_load(&interruptions), >, 20);
 }
 END_TEST
 

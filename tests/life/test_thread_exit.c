@@ -97,8 +97,9 @@ START_TEST(test_thread_exit__while_others_free_its_blocks) {
 END_TEST
 
 // A destructor that sets its key again is called in each of the four rounds, so that some of its
-// calls come after the library's own destructor whatever the order of the keys is.
-enum { KEYS = 2 };
+// calls come after the library's own destructor whatever the order of the keys is. In the last
+// round TSan has no state for the thread any more.
+enum { KEYS = 2, ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - LARDER_TSAN };
 static pthread_key_t keys[KEYS]; // [0] from before the first allocation, [1] from after it
 static _Atomic(unsigned) calls[KEYS];
 static _Atomic(char *) last_words;
@@ -106,7 +107,7 @@ enum { LAST_BYTES = 3000 };
 
 static void destructor(void *arg) {
     const unsigned key = *(const unsigned *)arg;
-    atomic_fetch_add(&calls[key], 1);
+    const unsigned call = atomic_fetch_add(&calls[key], 1) + 1;
     for (size_t bytes = 1; bytes <= 400000; bytes = bytes * 3 + 1) {
         char *block = larder_malloc(bytes);
         EXPECT(block != NULL);
@@ -120,7 +121,8 @@ static void destructor(void *arg) {
     EXPECT(block != NULL);
     test_fill(block, LAST_BYTES, 5);
     larder_free(atomic_exchange(&last_words, block));
-    EXPECT_INT(pthread_setspecific(keys[key], arg), ==, 0);
+    if (call % ROUNDS != 0)
+        EXPECT_INT(pthread_setspecific(keys[key], arg), ==, 0);
 }
 
 static void *live_and_die(void *arg) {
@@ -149,7 +151,7 @@ START_TEST(test_thread_exit__destructors_allocate) {
     for (unsigned i = 1; i <= 50; i++) {
         run_and_join(live_and_die);
         for (unsigned key = 0; key < KEYS; key++)
-            EXPECT_UINT(atomic_load(&calls[key]), ==, i * PTHREAD_DESTRUCTOR_ITERATIONS);
+            EXPECT_UINT(atomic_load(&calls[key]), ==, i * ROUNDS);
         EXPECT_FILLED(atomic_load(&last_words), LAST_BYTES, 5);
     }
     larder_free(atomic_load(&last_words));
@@ -180,7 +182,7 @@ START_TEST(test_thread_exit__first_call_in_a_destructor) {
     create_keys();
     for (unsigned i = 1; i <= 50; i++) {
         run_and_join(die_before_first_call);
-        EXPECT_UINT(atomic_load(&calls[1]), ==, i * PTHREAD_DESTRUCTOR_ITERATIONS);
+        EXPECT_UINT(atomic_load(&calls[1]), ==, i * ROUNDS);
     }
     larder_free(atomic_load(&last_words));
 }
