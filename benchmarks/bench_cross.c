@@ -60,6 +60,10 @@ static void cross(struct bench_state *state) {
     const size_t bytes = (size_t)bench_arg(state, 0);
     const int thread = bench_thread(state);
     struct ring *ring = &rings[thread / 2];
+    if (bench_threads(state) % 2 != 0) {
+        bench_skip(state, "needs pairs of threads");
+        return;
+    }
     // Both sides of a pair get the same number of iterations, so each batch meets its taker.
     const uint64_t iterations = bench_begin(state);
     if (thread % 2 == 0)

@@ -5,8 +5,16 @@
 #include "shim/bench.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
 
 enum { PAGE = 4096 };
+
+// Page faults of this thread so far that needed no disk.
+static double page_faults(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_THREAD, &usage);
+    return (double)usage.ru_minflt;
+}
 
 static void large(struct bench_state *state) {
     const size_t bytes = (size_t)bench_arg(state, 0);
@@ -23,6 +31,7 @@ static void large(struct bench_state *state) {
 
 static void large_written(struct bench_state *state) {
     const size_t bytes = (size_t)bench_arg(state, 0);
+    const double faults = page_faults();
     const uint64_t iterations = bench_begin(state);
     for (uint64_t i = 0; i < iterations; i++) {
         char *block = malloc(bytes);
@@ -33,6 +42,7 @@ static void large_written(struct bench_state *state) {
     }
     bench_end(state);
     bench_items(state, iterations);
+    bench_counter(state, "page_faults", (page_faults() - faults) / (double)iterations);
 }
 
 void bench_register_large(void) {

@@ -147,8 +147,10 @@ Suite *lr_suite(void) {
     Suite *suite = suite_create("process_end");
     test_add(suite, test_process_end__exit_among_allocating_threads);
     test_add(suite, test_process_end__statistics_among_allocating_threads);
-    test_add(suite, test_process_end__pthread_exit_from_main);
-    test_add(suite, test_process_end__pthread_exit_of_the_only_thread);
+    if (!TEST_UNDER_TSAN) { // whose own thread keeps the process alive, without Larder too
+        test_add(suite, test_process_end__pthread_exit_from_main);
+        test_add(suite, test_process_end__pthread_exit_of_the_only_thread);
+    }
     test_add(suite, test_process_end__sigterm_ends_it);
     return suite;
 }

@@ -188,13 +188,28 @@ START_TEST(test_thread_exit__first_call_in_a_destructor) {
 }
 END_TEST
 
+// Such a thread, too, leaves neither cache nor record behind.
+START_TEST(test_thread_exit__first_call_in_a_destructor_leaves_nothing) {
+    create_keys();
+    for (unsigned i = 0; i < 100; i++)
+        run_and_join(die_before_first_call);
+    const size_t before = test_rss_bytes();
+    for (unsigned i = 0; i < 2000; i++)
+        run_and_join(die_before_first_call);
+    EXPECT_UINT(test_rss_bytes(), <, before + 8 * mib);
+    larder_free(atomic_load(&last_words));
+}
+END_TEST
+
 Suite *lr_suite(void) {
     Suite *suite = suite_create("thread_exit");
     test_add(suite, test_thread_exit__blocks_outlive_their_thread);
     test_add(suite, test_thread_exit__while_others_free_its_blocks);
     test_add(suite, test_thread_exit__destructors_allocate);
     test_add(suite, test_thread_exit__first_call_in_a_destructor);
-    if (!TEST_UNDER_TSAN) // its own memory grows by the thread
+    if (!TEST_UNDER_TSAN) { // its own memory grows by the thread
         test_add(suite, test_thread_exit__late_allocations_leave_nothing);
+        test_add(suite, test_thread_exit__first_call_in_a_destructor_leaves_nothing);
+    }
     return suite;
 }
