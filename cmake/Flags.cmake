@@ -31,16 +31,16 @@ target_compile_definitions(larder_defines INTERFACE
 set(no_builtin malloc calloc realloc reallocarray free memalign aligned_alloc posix_memalign)
 list(TRANSFORM no_builtin PREPEND -fno-builtin-)
 
-# -fno-plt is left out: nearly all calls that leave a file stay inside the library, where it turns a
-# direct call into an indirect one that the linker has to repair; of libc only memcpy and memmove
-# are called where time matters, and with -z now their stub is one jump that is always predicted.
 add_library(larder_codegen INTERFACE)
 target_compile_options(larder_codegen INTERFACE
   ${no_builtin}
   # One load from %fs instead of a call of __tls_get_addr, which may allocate.
   -ftls-model=initial-exec
   # Our own exported functions are called directly, never through an interposable slot.
-  -fno-semantic-interposition)
+  -fno-semantic-interposition
+  # Calls of libc, such as calloc's jump to memset, without a stub in between. Calls between our own
+  # files become direct again when the linker relaxes them; only x86-64 has relocations for that.
+  $<$<STREQUAL:${CMAKE_SYSTEM_PROCESSOR},x86_64>:-fno-plt>)
 
 # The linker of the shared library. nodelete: blocks, TLS destructors and atfork handlers point
 # into it, so dlclose must not unmap it. now: a lazy binding in malloc would take the loader's lock.

@@ -3,9 +3,6 @@
 #   tests/unit/base/test_bits.c is unit.base.bits, label unit; tests/life/preload_ls.sh is
 #   life.preload_ls, label life. Exit status 77 means skipped.
 
-find_package(PkgConfig REQUIRED)
-pkg_check_modules(CHECK REQUIRED IMPORTED_TARGET check>=0.15)
-
 # Sanitizers stop at the first report, and forked children of threaded tests may start threads.
 set(larder_test_environment
   "LARDER_TEST_SECONDS=${LARDER_TEST_SECONDS}"

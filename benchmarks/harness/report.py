@@ -2,9 +2,11 @@
 """From results to tables: medians, ratios, text for a terminal, Markdown."""
 
 import math
+import shlex
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Table:
             return "| " + " | ".join(cells) + " |"
 
         rule = ["---" if i < self.left else "---:" for i in range(len(self.header))]
-        return "\n".join([f"{self.title}", "", render(self.header), render(rule),
+        return "\n".join([f"**{self.title}**", "", render(self.header), render(rule),
                           *map(render, self.rows)]) + "\n"
 
 
@@ -48,6 +50,49 @@ def rounds_in_words(rounds):
     if rounds == 1:
         return "One round, allocators taking turns"
     return f"Median of {rounds} rounds, allocators taking turns"
+
+
+class NoPlace(Exception):
+    """A page that is to take results up has no place for them."""
+
+
+def _split_page(path, tag):
+    begin, end = f"<!-- {tag}:begin -->", f"<!-- {tag}:end -->"
+    try:
+        page = path.read_text(encoding="utf-8")
+    except OSError as reason:
+        raise NoPlace(str(reason)) from None
+    head, found_begin, rest = page.partition(begin)
+    _, found_end, tail = rest.partition(end)
+    if not found_begin or not found_end:
+        raise NoPlace(f"{path} has no place for results: {begin} and {end}")
+    return head + begin, end + tail
+
+
+def check_page(path, tag):
+    """Raises NoPlace where update_page would; to be called before the measuring begins."""
+    _split_page(path, tag)
+
+
+def update_page(path, tag, command, body):
+    """Replaces what stands between <!-- TAG:begin --> and <!-- TAG:end --> in a Markdown file by
+    the command and what it has found."""
+    head, tail = _split_page(path, tag)
+    block = f"\n```\n{command}\n```\n\n{body.strip()}\n\n"
+    path.write_text(f"{head}\n{block}{tail}", encoding="utf-8")
+
+
+def command_line(arguments, hidden=("--update", "--out", "--build")):
+    """The command that was given, without the options that only say where things go."""
+    words, skip = [], False
+    for word in arguments[1:]:
+        if skip:
+            skip = False
+        elif word in hidden:
+            skip = True
+        elif not word.startswith(tuple(option + "=" for option in hidden)):
+            words.append(word)
+    return shlex.join([f"benchmarks/{Path(arguments[0]).name}", *words])
 
 
 def geometric_mean(values):
@@ -93,7 +138,8 @@ def _mebibytes(value):
 TIME = Metric("seconds", "Time, seconds", 1.0, False, significant)
 THROUGHPUT = Metric("ops_per_s", "Throughput, operations per second", 1.0, True, with_suffix)
 PEAK = Metric("peak_rss_kib", "Peak resident memory, MiB", 1 / 1024, False, _mebibytes)
-END = Metric("end_rss_kib", "Resident memory right after all is freed, MiB", 1 / 1024, False, _mebibytes)
+END = Metric("end_rss_kib", "Resident memory right after all is freed, MiB", 1 / 1024, False,
+             _mebibytes)
 CPU = Metric("cpu_s", "Processor time, seconds", 1.0, False, significant)
 FAULTS = Metric("minor_faults", "Page faults", 1.0, False, with_suffix)
 

@@ -46,7 +46,7 @@ static void allocate_until_stopped(struct test_worker *worker) {
 
 static void allocate_for_a_while(struct test_worker *worker) {
     struct test_rng rng = {worker->seed};
-    for (unsigned i = 0; i < 500; i++) {
+    for (unsigned i = 0; i < 100; i++) {
         const size_t bytes = test_rng_size(&rng, 100000);
         char *const block = larder_malloc(bytes);
         EXPECT(block != NULL);

@@ -11,7 +11,7 @@ set -eu
 begin git "$@"
 need git git
 
-COMMITS=$(pick 200 4000)
+COMMITS=$(pick 200 2000)
 
 check_takeover git version
 # No settings of the user or of the system, and no question to a terminal.
