@@ -31,9 +31,12 @@ LR_HOT void larder_free(void *block) {
 
 void larder_cfree(void *block) { larder_free(block); }
 
-// True if a block of `bytes` may have been requested, or left in place by realloc, with `size`.
+// True if a small block of `bytes` may have been requested, or left in place by realloc, with
+// `size`: realloc keeps what is about half used, so that shrinking in steps does not copy each
+// time. The addend lets all sizes of the smallest class pass, but not 0, which is realloc's way to
+// free.
 static LR_ALWAYS_INLINE bool size_fits(size_t bytes, size_t size) {
-    return size <= bytes && size > bytes / 2;
+    return size - 1 < bytes && 2 * size + LR_MIN_ALIGN > bytes;
 }
 
 static LR_NOINLINE void free_sized_slow(void *block, size_t size) {
@@ -95,7 +98,15 @@ void *larder_calloc(size_t count, size_t size) {
 
 // A block of another size with the old one's contents; the old one is gone, unless memory ran out.
 static LR_NOINLINE void *move_block(void *block, size_t old_bytes, size_t size) {
-    void *moved = larder_malloc(size);
+    // A large block that had to move to grow may grow again: it goes where an eighth more is free
+    // behind it. The room is not kept, only chosen.
+    size_t room = size > LR_SMALL_MAX && size > old_bytes ? size / 8 : 0;
+    void *moved = room > 0 && room <= PTRDIFF_MAX - size ? larder_malloc(size + room) : NULL;
+    if (moved != NULL) {
+        (void)lr_large_resize(moved, size);
+    } else {
+        moved = larder_malloc(size);
+    }
     if (moved != NULL) {
         memcpy(moved, block, lr_min(old_bytes, size));
         larder_free(block);
@@ -119,12 +130,15 @@ static LR_NOINLINE void *realloc_slow(void *block, size_t size) {
         lr_misuse_report(LR_MISUSE_REALLOC, block);
         return fail(EINVAL);
     }
-    if (size_fits(bytes, size) || lr_good_size(size, LR_MIN_ALIGN) == bytes) {
+    if (lr_good_size(size, LR_MIN_ALIGN) == bytes) {
         return block;
     }
     int saved_errno = errno;
     if (bytes > LR_SMALL_MAX && size > LR_SMALL_MAX && lr_large_resize(block, size)) {
         errno = saved_errno;
+        return block;
+    }
+    if (bytes <= LR_SMALL_MAX && size_fits(bytes, size)) {
         return block;
     }
     return move_block(block, bytes, size);
@@ -135,7 +149,6 @@ void *larder_realloc(void *block, size_t size) {
     if (LR_LIKELY(lr_page_in_window(page))) {
         size_t offset = lr_load_relaxed(lr_class_map(page));
         size_t bytes = lr_classes[offset / LR_BIN_BYTES].bytes; // 0 for large blocks
-        // More than half is kept in place, so that shrinking in steps does not copy each time.
         if (LR_LIKELY(size_fits(bytes, size))) {
             return block;
         }

@@ -11,6 +11,7 @@
 #include "conf/options.h"
 #include "heap/direct.h"
 #include "heap/meta.h"
+#include "heap/release.h"
 #include "heap/scavenger.h"
 #include "heap/span_heap.h"
 
@@ -21,6 +22,7 @@ static void for_each_lock(void (*visit)(struct lr_lock *)) {
     visit(&lr_options_lock);
     visit(&lr_registry_lock);
     visit(&lr_scavenger_lock);
+    visit(&lr_release_lock);
     for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
         visit(lr_transfer_lock(c));
     }

@@ -9,6 +9,9 @@
 #define LR_HOT __attribute__((hot))
 #define LR_NOINLINE __attribute__((noinline))
 #define LR_ALWAYS_INLINE inline __attribute__((always_inline))
+// For data in other files that the fast path reads: without it the compiler loads the address
+// first.
+#define LR_HIDDEN __attribute__((visibility("hidden")))
 #define LR_UNUSED __attribute__((unused))
 #define LR_EXPORT __attribute__((visibility("default")))
 // For statistics that read what its owner writes without atomics: any value they get is harmless.

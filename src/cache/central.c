@@ -127,8 +127,8 @@ unsigned lr_central_remove(unsigned size_class, void **out, unsigned most) {
         if (span == NULL) {
             return 0;
         }
-        taken = carve(span, size_class, end, most);
         lr_lock(&list->lock);
+        taken = carve(span, size_class, end, most);
         list->spans++;
         list->free_objects += span->free_objects;
         if (span->free_objects > 0) {
@@ -178,6 +178,9 @@ static unsigned insert_run(struct central *list, struct span *span, const struct
     while (done < count && mark_free(span, info, objects[done])) {
         done++;
     }
+    if (LR_UNLIKELY(done == 0)) {
+        return 0; // nothing changed; the span may even be off all lists, on its way out
+    }
     list->free_objects += done;
     bool listed = !was_full && span != list->spare;
     if (span->free_objects == span->object_count) {
@@ -187,7 +190,7 @@ static unsigned insert_run(struct central *list, struct span *span, const struct
         if (span != list->spare) {
             retire(list, span, empty);
         }
-    } else if (!listed && done > 0) {
+    } else if (!listed) {
         link_span(list, span);
     } else if (listed && bucket_of(span) != span->bucket) {
         unlink_span(list, span);

@@ -55,10 +55,17 @@ static void empty_cache(struct thread_record *record) {
 }
 
 // Steps 1 to 5. True if the cache was emptied.
-static bool try_take(struct thread_record *record, uint32_t thread_id, uint64_t mask) {
+static bool try_take(struct thread_record *record, uint32_t thread_id, uint64_t mask,
+                     uint64_t idle_since_ns) {
     uint32_t owned = THREAD_OWNED;
     // Acquire pairs with be_born(): slot is valid. The owner cannot exit while the state is TAKEN.
     if (!lr_cas_acq_rel(&record->state, &owned, THREAD_TAKEN)) {
+        return false;
+    }
+    // Between the caller's look and the take the record may have gone to another thread.
+    if (lr_load_relaxed(&record->thread_id) != thread_id ||
+        record->idle_since_ns != idle_since_ns) {
+        release_record(record);
         return false;
     }
     lr_store_relaxed(record->slot, &lr_empty_cache);
@@ -96,9 +103,7 @@ static bool look_at(struct thread_record *record, uint64_t now_ns) {
         adopt(record);
         return false;
     }
-    if (lr_cache_bytes_racy(&record->cache) == 0) {
-        return false;
-    }
+    bool filled = lr_cache_bytes_racy(&record->cache) > 0;
     uint64_t slow_calls = lr_load_relaxed(&record->cache.slow_calls);
     uint64_t print = fingerprint(&record->cache);
     if (slow_calls != record->seen_slow_calls || print != record->seen_print ||
@@ -106,16 +111,18 @@ static bool look_at(struct thread_record *record, uint64_t now_ns) {
         record->seen_slow_calls = slow_calls;
         record->seen_print = print;
         record->idle_since_ns = now_ns;
-        return true;
+        return filled;
     }
+    uint64_t idle_since_ns = record->idle_since_ns;
     if (now_ns - record->idle_since_ns < lr_opt_idle_thread_ms() * MS_NS) {
-        return true;
+        return filled;
     }
     uint32_t thread_id = lr_load_relaxed(&record->thread_id);
     uint64_t mask = lr_load_relaxed(&record->signal_mask);
     // Asked first without disturbing a thread that runs on its cached blocks.
     enum lr_os_thread_activity activity = lr_os_thread_activity(thread_id, mask);
-    if (activity == LR_OS_THREAD_BLOCKED && try_take(record, thread_id, mask)) {
+    if (filled && activity == LR_OS_THREAD_BLOCKED &&
+        try_take(record, thread_id, mask, idle_since_ns)) {
         return false;
     }
     if (activity == LR_OS_THREAD_GONE) {
@@ -123,7 +130,7 @@ static bool look_at(struct thread_record *record, uint64_t now_ns) {
         return false;
     }
     record->idle_since_ns = now_ns; // not before another period has passed
-    return true;
+    return filled;
 }
 
 bool lr_idle_drain(uint64_t now_ns) {
@@ -134,13 +141,22 @@ bool lr_idle_drain(uint64_t now_ns) {
     if (lr_load_relaxed(&barrier_state) != 1 || lr_opt_idle_thread_ms() == 0) {
         return false;
     }
-    bool more = false;
-    lr_rcu_read_lock();
-    for (struct lr_rcu_node *node = lr_rcu_list_next(&lr_thread_registry);
-         node != &lr_thread_registry; node = lr_rcu_list_next(node)) {
-        more |= look_at(lr_thread_record_of(node), now_ns);
+    if (!lr_thread_state_is_ours() || !lr_os_proc_is_ours()) {
+        return false;
     }
-    lr_rcu_read_unlock();
+    bool more = false;
+    struct lr_rcu_node *node = &lr_thread_registry;
+    do {
+        // A section a record: fork() waits for the end of one and so never meets a TAKEN record.
+        // What is linked stays linked in between, because records are removed by this same thread
+        // only.
+        lr_rcu_read_lock();
+        node = lr_rcu_list_next(node);
+        if (node != &lr_thread_registry) {
+            more |= look_at(lr_thread_record_of(node), now_ns);
+        }
+        lr_rcu_read_unlock();
+    } while (node != &lr_thread_registry);
     return more;
 }
 

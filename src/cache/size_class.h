@@ -16,11 +16,11 @@ struct class_info {
     uint16_t most;       // most objects in one thread's bin, before LARDER_BIN_OBJECTS_MAX
 };
 
-extern const struct class_info lr_classes[LR_CLASS_COUNT];
+extern const struct class_info lr_classes[LR_CLASS_COUNT] LR_HIDDEN;
 
 // The fast path's table: request in steps of 16 bytes -> byte offset of the bin in a thread cache.
 // Filled at start; before that, all requests find offset 0, the bin that is always empty.
-extern uint16_t lr_bin_offsets[LR_FAST_MAX / LR_MIN_ALIGN + 1];
+extern uint16_t lr_bin_offsets[LR_FAST_MAX / LR_MIN_ALIGN + 1] LR_HIDDEN;
 void lr_size_class_init(void);
 
 enum { LR_BIN_BYTES = 32 };

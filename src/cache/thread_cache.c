@@ -18,6 +18,7 @@ enum {
     SWEEP_CALLS_SHORT = 64, // when a bin could not grow within the budget
 };
 
+#define CACHE_FLOOR (256 * LR_KIB)
 static atomic_sz all_slot_bytes; // slot_bytes of all caches, against LARDER_THREAD_CACHE_TOTAL
 
 static size_t slots_of(const struct bin *bin) { return (size_t)(bin->limit - bin->base); }
@@ -104,9 +105,12 @@ static void sweep(struct thread_cache *cache) {
 }
 
 // Room for a growth of `bytes` within the budgets?
+// The total is a limit for growth, not a reason to starve: every cache may have CACHE_FLOOR.
 static bool within_budget(struct thread_cache *cache, size_t bytes) {
-    return cache->slot_bytes + bytes <= lr_opt_thread_cache_max() &&
-           lr_load_relaxed(&all_slot_bytes) + bytes <= lr_opt_thread_cache_total();
+    size_t wanted = cache->slot_bytes + bytes;
+    return wanted <= CACHE_FLOOR ||
+           (wanted <= lr_opt_thread_cache_max() &&
+            lr_load_relaxed(&all_slot_bytes) + bytes <= lr_opt_thread_cache_total());
 }
 
 // Doubles the bin's slots up to at least `wanted` if budgets allow.

@@ -41,7 +41,7 @@ struct thread_cache {
 // Initial-exec: the library is loaded at start or fits the static TLS surplus (two words).
 // Loaded afresh by every call: the scavenger swaps it to take an idle thread's cache (idle.c).
 extern _Thread_local _Atomic(struct thread_cache *) lr_thread_cache
-    __attribute__((tls_model("initial-exec")));
+    __attribute__((tls_model("initial-exec"))) LR_HIDDEN;
 
 static LR_ALWAYS_INLINE struct bin *lr_bin_at(struct thread_cache *cache, size_t offset) {
     return (struct bin *)(void *)((char *)cache + offset);

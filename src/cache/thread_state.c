@@ -9,10 +9,14 @@
 #include "os/os.h"
 
 enum {
-    // glibc calls key destructors in four rounds as long as values are set. Ours sets itself again
-    // until the last one, so that the destructors of others still find a cache. ThreadSanitizer ends
-    // its own view of the thread in the last round: no instrumented code may run after that.
-    EXIT_ROUNDS = LARDER_TSAN ? 1 : 4,
+    // glibc calls key destructors in four rounds as long as values are set. Ours waits one round,
+    // so
+    // that the first destructors of others still find a cache; not more, because a thread whose
+    // first
+    // call comes from a destructor has fewer left. ThreadSanitizer ends its own view of the thread
+    // in
+    // the last round: no instrumented code may run after that.
+    EXIT_ROUNDS = LARDER_TSAN ? 1 : 2,
 };
 
 // How long a record waits for the next thread, with stacks of a useful size.
@@ -30,9 +34,13 @@ struct lr_rcu_node lr_thread_registry;
 static atomic_u32 live_threads;
 static atomic_u32 free_records;
 static atomic_u32 generation;
+static atomic_u32 process_id;
 static pthread_key_t exit_key;
+static bool have_exit_key; // immutable after start
 
 static_assert(offsetof(struct thread_record, cache) == 0, "casts between the two");
+
+bool lr_thread_state_is_ours(void) { return lr_load_relaxed(&process_id) == lr_os_process_id(); }
 
 uint32_t lr_thread_generation(void) { return lr_load_relaxed(&generation); }
 
@@ -77,9 +85,10 @@ static void on_thread_exit(void *value) {
 
 void lr_thread_state_init(void) {
     lr_rcu_list_init(&lr_thread_registry);
+    lr_store_relaxed(&process_id, lr_os_process_id());
     // Only EAGAIN is possible, with 1,024 keys in use before the first malloc: caches then stay
-    // with their records after their threads' end.
-    (void)pthread_key_create(&exit_key, on_thread_exit);
+    // with their records until the scavenger finds that their threads are gone.
+    have_exit_key = pthread_key_create(&exit_key, on_thread_exit) == 0;
 }
 
 static struct thread_record *claim_free_record(void) {
@@ -149,7 +158,9 @@ static struct thread_cache *be_born(void) {
     own_record = record;
     lr_store_relaxed(&lr_thread_cache, &record->cache);
     // After the cache is in place: with many keys in use glibc allocates here, by malloc.
-    pthread_setspecific(exit_key, record);
+    if (have_exit_key) {
+        pthread_setspecific(exit_key, record);
+    }
     return &record->cache;
 }
 
@@ -175,7 +186,19 @@ struct thread_cache *lr_thread_cache_acquire(void) {
     return taken ? NULL : &record->cache;
 }
 
+static uint32_t count_free_records(void) {
+    uint32_t count = 0;
+    for (struct lr_rcu_node *node = lr_thread_registry.next; node != &lr_thread_registry;
+         node = node->next) {
+        count += lr_load_relaxed(&lr_thread_record_of(node)->state) == THREAD_FREE;
+    }
+    return count;
+}
+
 void lr_thread_state_after_fork_child(void) {
+    // The thread that was between counting and freeing a record does not exist here.
+    lr_store_relaxed(&free_records, count_free_records());
+    lr_store_relaxed(&process_id, lr_os_process_id());
     lr_store_relaxed(&generation, lr_load_relaxed(&generation) + 1);
     lr_store_relaxed(&live_threads, 0);
     struct thread_record *record = own_record;

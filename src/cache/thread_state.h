@@ -58,6 +58,9 @@ struct thread_ended_counts lr_thread_ended_counts(void);
 
 // How many times this process has been forked off since the first one.
 uint32_t lr_thread_generation(void);
+// False in a child that was made without fork's handlers (a raw clone, _Fork): its records speak of
+// threads of another process, and nobody may act on them.
+bool lr_thread_state_is_ours(void);
 void lr_thread_state_after_fork_child(void);
 
 // Ends a record's use; its cache is empty. `from`: the state it is in now (the scavenger, who has

@@ -120,6 +120,7 @@ static void move_oldest(unsigned size_class, uint32_t count) {
             memcpy(chunk, cache->slots, part * sizeof *chunk);
             memmove(cache->slots, cache->slots + part, (held - part) * sizeof *chunk);
             set_count(cache, size_class, held - part);
+            cache->lowest = (uint32_t)lr_min(cache->lowest, held - part);
         }
         lr_unlock(&cache->lock);
         if (part == 0) {

@@ -46,15 +46,15 @@ static void collect_threads(struct thread_totals *totals) {
     *totals = (struct thread_totals){.slow_calls = lr_thread_ended_counts().slow_calls,
                                      .refills = lr_thread_ended_counts().refills,
                                      .flushes = lr_thread_ended_counts().flushes};
-    if (lr_rcu_list_next(&lr_thread_registry) == NULL) {
-        return; // Larder has not started
-    }
-    lr_rcu_read_lock();
-    for (struct lr_rcu_node *node = lr_rcu_list_next(&lr_thread_registry);
-         node != &lr_thread_registry; node = lr_rcu_list_next(node)) {
+    // Under the lock, not in a read-side section: that would register the calling thread with
+    // liburcu, whose clean-up at the thread's end takes a lock that a fork at that moment leaves
+    // held.
+    lr_lock(&lr_registry_lock);
+    struct lr_rcu_node *node = lr_thread_registry.next; // NULL: Larder has not started
+    for (; node != NULL && node != &lr_thread_registry; node = node->next) {
         add_record(totals, lr_thread_record_of(node));
     }
-    lr_rcu_read_unlock();
+    lr_unlock(&lr_registry_lock);
 }
 
 static void collect_classes(struct larder_stats *out, const struct thread_totals *totals) {
@@ -105,6 +105,7 @@ static const struct lock_row lock_rows[] = {
     {.name = "options", .lock = &lr_options_lock},
     {.name = "thread registry", .lock = &lr_registry_lock},
     {.name = "scavenger", .lock = &lr_scavenger_lock},
+    {.name = "release", .lock = &lr_release_lock},
     {.name = "transfer caches", .of_class = lr_transfer_lock},
     {.name = "central lists", .of_class = lr_central_lock},
     {.name = "pools", .lock = &lr_pool_lock},

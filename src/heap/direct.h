@@ -14,9 +14,9 @@ extern struct lr_lock lr_direct_lock;
 // NULL: out of memory. The memory reads as zero.
 void *lr_direct_alloc(size_t bytes, size_t align);
 // False if the pointer is not such a block.
-bool lr_direct_free(void *block);
+bool lr_direct_free(void *start);
 // 0 if the pointer is not such a block.
-size_t lr_direct_bytes(const void *block);
+size_t lr_direct_bytes(const void *start);
 
 struct direct_counts {
     size_t blocks;

@@ -15,6 +15,8 @@
 // Descriptors of the smallest spans, 64 to 192 bytes for 16 KiB, need up to a 64th of the pool.
 enum { META_SHARE = 64 };
 
+enum { SKIP_HUGE_PAGES = 32, SKIP_TRIES = 256 };
+
 static struct {
     size_t end_page;        // guarded by: lr_pool_lock; 0 before the first pool
     size_t class_committed; // guarded by: lr_pool_lock; bytes of each map that are usable
@@ -53,6 +55,20 @@ static bool commit_pool(size_t first_page, size_t huge_pages) {
     return true;
 }
 
+// A window that is only planned may have met a mapping of the program: looks for the next free
+// place behind it. The pages skipped stay outside of all pools, with empty maps. 0: none near.
+static size_t skip_foreign(size_t first_page, size_t huge_pages) {
+    const size_t stride = (size_t)SKIP_HUGE_PAGES * LR_PAGES_PER_HUGE;
+    for (int i = 0; i < SKIP_TRIES; i++, first_page += stride) {
+        size_t end = first_page + huge_pages * LR_PAGES_PER_HUGE;
+        if (end <= lr_window.end_pool_page &&
+            lr_os_is_unmapped(lr_page_address(first_page), huge_pages * LR_HUGE_BYTES)) {
+            return first_page;
+        }
+    }
+    return 0;
+}
+
 uint32_t lr_pool_grow_locked(size_t huge_pages, uint32_t *count) {
     lr_lock_assert_held(&lr_pool_lock);
     size_t first = pools.end_page != 0 ? pools.end_page : lr_window.first_pool_page;
@@ -65,7 +81,8 @@ uint32_t lr_pool_grow_locked(size_t huge_pages, uint32_t *count) {
     step = lr_min(lr_max(step, huge_pages), room);
     if (!commit_pool(first, step)) {
         step = huge_pages;
-        if (!commit_pool(first, step)) {
+        first = lr_window.reserved ? first : skip_foreign(first, step);
+        if (first == 0 || !commit_pool(first, step)) {
             return 0;
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// No lock is held during a system call: a batch of ranges is claimed (they count as in use), given
-// to the kernel, and put back as clean. A thread that runs out of memory meanwhile grows the heap.
+// The span heap's lock is not held during a system call: a batch of ranges is claimed (they count
+// as in use), given to the kernel, and put back as clean. A thread that runs out of memory
+// meanwhile grows the heap.
 #include "heap/release.h"
 
 #include "base/atomic.h"
@@ -22,36 +23,48 @@ struct claim {
     size_t pages;
 };
 
+struct lr_lock lr_release_lock = LR_LOCK_INIT(LR_RANK_RELEASE);
+
+// Claims ranges of up to `wanted` pages in all.
+static size_t claim_batch(struct claim claims[BATCH], size_t wanted, uint32_t *cursor) {
+    size_t count = 0;
+    for (size_t claimed = 0; count < BATCH && claimed < wanted; count++) {
+        struct claim *claim = &claims[count];
+        claim->pages = lr_span_heap_claim_dirty(wanted - claimed, cursor, &claim->first_page);
+        if (claim->pages == 0) {
+            break;
+        }
+        claimed += claim->pages;
+    }
+    return count;
+}
+
+// One batch; false if there is nothing left or the kernel refuses (locked memory).
+static bool release_batch(size_t wanted, uint32_t *cursor, size_t *released) {
+    struct claim claims[BATCH];
+    struct lr_os_range ranges[BATCH];
+    lr_lock(&lr_release_lock);
+    size_t count = claim_batch(claims, wanted, cursor);
+    for (size_t i = 0; i < count; i++) {
+        ranges[i] = (struct lr_os_range){.addr = lr_page_address(claims[i].first_page),
+                                         .bytes = claims[i].pages << LR_PAGE_SHIFT};
+    }
+    uint64_t calls = 0;
+    size_t done = count == 0 ? 0 : lr_os_purge_ranges(ranges, count, &calls);
+    for (size_t i = 0; i < count; i++) {
+        lr_span_heap_return_range(claims[i].first_page, claims[i].pages, i < done);
+        *released += i < done ? claims[i].pages : 0;
+    }
+    lr_unlock(&lr_release_lock);
+    lr_fetch_add_relaxed(&total_calls, calls);
+    return count > 0 && done == count;
+}
+
 size_t lr_release_pages(size_t pages) {
     size_t released = 0;
     uint32_t cursor = 0;
-    while (released < pages) {
-        struct claim claims[BATCH];
-        struct lr_os_range ranges[BATCH];
-        size_t count = 0;
-        size_t claimed = 0;
-        size_t wanted = lr_min(pages - released, BATCH_PAGES);
-        while (count < BATCH && claimed < wanted) {
-            struct claim *claim = &claims[count];
-            claim->pages = lr_span_heap_claim_dirty(wanted - claimed, &cursor, &claim->first_page);
-            if (claim->pages == 0) {
-                break;
-            }
-            ranges[count] = (struct lr_os_range){.addr = lr_page_address(claim->first_page),
-                                                 .bytes = claim->pages << LR_PAGE_SHIFT};
-            claimed += claim->pages;
-            count++;
-        }
-        uint64_t calls = 0;
-        size_t done = count == 0 ? 0 : lr_os_purge_ranges(ranges, count, &calls);
-        for (size_t i = 0; i < count; i++) {
-            lr_span_heap_return_range(claims[i].first_page, claims[i].pages, i < done);
-            released += i < done ? claims[i].pages : 0;
-        }
-        lr_fetch_add_relaxed(&total_calls, calls);
-        if (done < count || count == 0) {
-            break; // nothing is left, or the kernel refuses (locked memory)
-        }
+    while (released < pages &&
+           release_batch(lr_min(pages - released, BATCH_PAGES), &cursor, &released)) {
     }
     lr_fetch_add_relaxed(&total_pages, released);
     return released;

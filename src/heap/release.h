@@ -6,6 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sync/lock.h"
+
+// Held while pages are claimed and given to the kernel: a fork waits for it, or the claim would be
+// lost to the child; so does an allocation that has run out of memory.
+extern struct lr_lock lr_release_lock;
+
 // Returns up to `pages` free pages (whole empty huge pages may round it up); how many went back.
 size_t lr_release_pages(size_t pages);
 

@@ -92,8 +92,8 @@ static bool run_tick(void) {
     return more;
 }
 
-// `idle_ticks`: how many ticks in a row found nothing to do. Sleeping without a timeout only after as
-// many as the delay has steps bounds how often activity wakes the thread.
+// `idle_ticks`: how many ticks in a row found nothing to do. Sleeping without a timeout only after
+// as many as the delay has steps bounds how often activity wakes the thread.
 static void sleep_until_needed(uint32_t idle_ticks) {
     bool more = idle_ticks < PEAKS;
     if (!more) {

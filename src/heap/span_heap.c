@@ -29,7 +29,8 @@ struct fill_set {
 static struct {
     struct fill_set fill[RUN_KINDS]; // RUN_CLEAN: most of the free pages are clean
     struct span_heap_counts counts;
-} heap; // guarded by: lr_span_heap_lock
+    size_t claimed_pages; // part of used_pages: on their way to the OS
+} heap;                   // guarded by: lr_span_heap_lock
 
 struct lr_lock lr_span_heap_lock = LR_LOCK_INIT(LR_RANK_SPAN_HEAP);
 struct lr_lock lr_pool_lock = LR_LOCK_INIT(LR_RANK_POOL);
@@ -203,7 +204,8 @@ static bool take_locked(struct page_request *request) {
     request->first = first;
     request->zeroed = take_range(first, pages) == pages;
     struct span_heap_counts *counts = &heap.counts;
-    counts->peak_used_pages = lr_max(counts->peak_used_pages, counts->used_pages);
+    counts->peak_used_pages =
+        lr_max(counts->peak_used_pages, counts->used_pages - heap.claimed_pages);
     counts->small_spans += !request->large;
     counts->large_spans += request->large;
     counts->large_pages += request->large ? pages : 0;
@@ -222,6 +224,14 @@ static void add_pool_locked(uint32_t first, uint32_t count) {
     heap.counts.free_clean_pages += (size_t)count * LR_PAGES_PER_HUGE;
 }
 
+// Huge pages at the end of the last pool that are free and clean: a new pool joins them.
+static size_t clean_tail(void) {
+    size_t end = lr_load_relaxed(&lr_window.pages) / LR_PAGES_PER_HUGE;
+    const struct huge_page *last = end > 0 ? huge_at(end - 1) : NULL;
+    bool free = last != NULL && last->state == HUGE_FREE && last->tag == RUN_CLEAN;
+    return free ? last->run : 0;
+}
+
 static bool grow_and_take(struct page_request *request) {
     size_t count = (request->pages + LR_PAGES_PER_HUGE - 1) / LR_PAGES_PER_HUGE;
     count += lr_max(request->align / LR_PAGES_PER_HUGE, 1) - 1;
@@ -229,6 +239,7 @@ static bool grow_and_take(struct page_request *request) {
     // Another thread may have grown the heap while this one waited for the lock.
     lr_lock(&lr_span_heap_lock);
     bool done = take_locked(request);
+    count -= lr_min(count - 1, clean_tail());
     lr_unlock(&lr_span_heap_lock);
     uint32_t added = 0;
     uint32_t first = done ? 0 : lr_pool_grow_locked(count, &added);
@@ -242,24 +253,25 @@ static bool grow_and_take(struct page_request *request) {
     return done;
 }
 
-// True if `pages` more would exceed LARDER_HEAP_LIMIT.
+// How far `pages` more, with `free_dirty` free ones, would exceed LARDER_HEAP_LIMIT.
+static size_t pages_over_limit(size_t pages, size_t free_dirty) {
+    size_t limit = lr_opt_heap_limit() >> LR_PAGE_SHIFT;
+    size_t resident = heap.counts.used_pages - heap.claimed_pages + free_dirty + pages;
+    return lr_opt_heap_limit() == 0 || resident <= limit ? 0 : resident - limit;
+}
+
 static bool over_limit(size_t pages, size_t free_dirty) {
-    uint64_t limit = lr_opt_heap_limit();
-    if (limit == 0) {
-        return false;
-    }
-    size_t resident = heap.counts.used_pages + free_dirty + pages;
-    return resident > limit >> LR_PAGE_SHIFT;
+    return pages_over_limit(pages, free_dirty) > 0;
 }
 
 static bool try_take(struct page_request *request) {
     lr_lock(&lr_span_heap_lock);
     bool over = over_limit(request->pages, 0);
-    bool crowded = over_limit(request->pages, heap.counts.free_dirty_pages);
+    size_t crowd = over ? 0 : pages_over_limit(request->pages, heap.counts.free_dirty_pages);
     bool done = !over && take_locked(request);
     lr_unlock(&lr_span_heap_lock);
-    if (crowded && !over) {
-        lr_release_pages(SIZE_MAX); // free memory counts towards the limit until it is returned
+    if (crowd > 0) {
+        lr_release_pages(crowd); // free memory counts towards the limit until it is returned
     }
     return done || (!over && grow_and_take(request));
 }
@@ -270,6 +282,9 @@ static bool take_pages(struct page_request *request) {
     }
     if (LR_LIKELY(try_take(request))) {
         return true;
+    }
+    if (request->pages > lr_pool_bytes() >> LR_PAGE_SHIFT) {
+        return false; // more than there ever was: nothing that could be given back suffices
     }
     // Last resort: give back what the caches hold, and make all free memory clean so that
     // neighbouring runs of different kinds join.
@@ -453,6 +468,7 @@ size_t lr_span_heap_claim_dirty(size_t most, uint32_t *cursor, size_t *first_pag
     }
     if (pages != 0) {
         take_range(*first_page, pages);
+        heap.claimed_pages += pages;
     }
     lr_unlock(&lr_span_heap_lock);
     return pages;
@@ -461,5 +477,6 @@ size_t lr_span_heap_claim_dirty(size_t most, uint32_t *cursor, size_t *first_pag
 void lr_span_heap_return_range(size_t first_page, size_t pages, bool clean) {
     lr_lock(&lr_span_heap_lock);
     give_range(first_page, pages, clean);
+    heap.claimed_pages -= pages;
     lr_unlock(&lr_span_heap_lock);
 }

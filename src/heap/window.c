@@ -9,7 +9,7 @@ struct window lr_window;
 
 enum {
     WINDOW_MIN_SHIFT = 24, // 16 MiB: below this the maps would be most of it
-    MAX_SHIFT = 46,
+    MAX_SHIFT = 45,        // page numbers are 32 bits wide
 };
 
 static size_t choose_bytes(void) {
@@ -19,8 +19,8 @@ static size_t choose_bytes(void) {
     return lr_min(wanted, (size_t)1 << MAX_SHIFT);
 }
 
-// Aligning costs that much address space for a moment: a small window, taken because there is little
-// of it, makes do with less.
+// Aligning costs that much address space for a moment: a small window, taken because there is
+// little of it, makes do with less.
 static size_t choose_align(size_t bytes) {
     return lr_max(lr_min(bytes / 8, LR_GIB), LR_HUGE_BYTES);
 }
@@ -64,6 +64,7 @@ bool lr_window_init(size_t bytes) {
         bytes = choose_bytes();
     }
     bytes = lr_max(lr_pow2_ceil(bytes), (size_t)1 << WINDOW_MIN_SHIFT);
+    bytes = lr_min(bytes, (size_t)1 << MAX_SHIFT);
     if (limit != SIZE_MAX) {
         bytes = lr_min(bytes, lr_pow2_ceil(lr_max(lr_min(limit, LR_GIB << 10), LR_GIB)) * 2);
         char *base = plan_window(bytes);

@@ -12,6 +12,7 @@
 #define LARDER_HEAP_WINDOW_H
 
 #include "base/atomic.h"
+#include "base/attr.h"
 #include "base/config.h"
 
 struct huge_page;
@@ -25,14 +26,14 @@ struct window {
     atomic_u32 *span_map;
     struct huge_page *huge_pages;
     size_t bytes;
-    size_t align;      // of base; blocks aligned to more cannot come from the window
+    size_t align;           // of base; blocks aligned to more cannot come from the window
     size_t meta_bytes;      // reserved for metadata
     size_t first_pool_page; // a multiple of LR_PAGES_PER_HUGE
     size_t end_pool_page;
     bool reserved; // false: the range is only planned, pools are mapped into it one by one
 };
 
-extern struct window lr_window;
+extern struct window lr_window LR_HIDDEN;
 
 // Reserves the window. False if no address space at all is to be had. `bytes` 0 chooses the size.
 bool lr_window_init(size_t bytes);

@@ -23,6 +23,9 @@ void *lr_os_reserve(size_t bytes, size_t align);
 // ever replaced. False if the kernel refuses.
 bool lr_os_commit(void *addr, size_t bytes, bool reserved);
 
+// True if nothing is mapped in the range now and a mapping there would be accepted.
+bool lr_os_is_unmapped(void *addr, size_t bytes);
+
 // Gives the pages back; they read as zero when touched next. False if the kernel refuses (mlock).
 bool lr_os_purge(void *addr, size_t bytes);
 
@@ -73,12 +76,17 @@ enum lr_os_thread_activity {
 // signals beyond it mean a handler may have interrupted user code, reported as running.
 enum lr_os_thread_activity lr_os_thread_activity(uint32_t tid, uint64_t allowed_mask);
 
+// True if /proc is there and speaks of this process: it may be missing (chroot) or belong to
+// another pid namespace, where our thread ids mean other threads.
+bool lr_os_proc_is_ours(void);
+
 // True if the calling thread is the only one left, not counting a main thread that has ended.
 bool lr_os_only_thread_left(void);
 
 // ---- Threads and time (os_thread.c) ----
 
 uint32_t lr_os_thread_id(void);
+uint32_t lr_os_process_id(void);
 // Signals 1 to 64 blocked in the calling thread, bit n-1 for signal n.
 uint64_t lr_os_signal_mask(void);
 uint64_t lr_os_now_ns(void);        // CLOCK_MONOTONIC

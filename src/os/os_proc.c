@@ -12,9 +12,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// libc's own variable; NULL until libc has taken it from the stack of a new program.
-extern char **environ;
-
 size_t lr_os_address_limit(void) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
@@ -23,33 +20,33 @@ size_t lr_os_address_limit(void) {
     return limit.rlim_cur;
 }
 
+// System calls by number: open(), read() and close() are cancellation points, which malloc and free
+// must not be.
+static int open_file(const char *path, int flags) {
+    return (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | flags);
+}
+
+static void close_file(int fd) { syscall(SYS_close, fd); }
+
+static size_t read_file(const char *path, char *text, size_t cap) {
+    long got = -1;
+    int fd = open_file(path, 0);
+    if (fd >= 0) {
+        got = syscall(SYS_read, fd, text, cap - 1);
+        close_file(fd);
+    }
+    size_t len = got > 0 ? (size_t)got : 0;
+    text[len] = '\0';
+    return len;
+}
+
 size_t lr_os_physical_bytes(void) {
     // sysconf(_SC_PHYS_PAGES) reads /proc through stdio in old glibc versions, which would
     // allocate.
     char text[256];
-    size_t kib = 0;
-    int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        ssize_t got = read(fd, text, sizeof text - 1);
-        close(fd);
-        text[got > 0 ? got : 0] = '\0';
-        const char *at = strstr(text, "MemTotal:");
-        kib = at != NULL ? strtoul(at + strlen("MemTotal:"), NULL, 10) : 0;
-    }
-    return kib * 1024;
-}
-
-static size_t read_file(const char *path, char *text, size_t cap) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        text[0] = '\0';
-        return 0;
-    }
-    ssize_t got = read(fd, text, cap - 1);
-    close(fd);
-    size_t len = got > 0 ? (size_t)got : 0;
-    text[len] = '\0';
-    return len;
+    read_file("/proc/meminfo", text, sizeof text);
+    const char *at = strstr(text, "MemTotal:");
+    return at != NULL ? strtoul(at + strlen("MemTotal:"), NULL, 10) * 1024 : 0;
 }
 
 size_t lr_os_resident_bytes(void) {
@@ -62,6 +59,7 @@ size_t lr_os_resident_bytes(void) {
     return strtoul(end, NULL, 10) * lr_os_page_bytes();
 }
 
+// environ is NULL until libc has taken it from the stack of a new program.
 const char *lr_os_getenv(const char *name) { return environ == NULL ? NULL : secure_getenv(name); }
 
 char **lr_os_environ(void) { return getauxval(AT_SECURE) != 0 ? NULL : environ; }
@@ -92,13 +90,14 @@ static void task_path(char *path, uint32_t tid, const char *leaf) {
         digits[n++] = (char)('0' + tid % 10);
         tid /= 10;
     } while (tid != 0);
-    strcpy(path, "/proc/self/task/");
-    char *at = path + strlen(path);
+    static const char prefix[] = "/proc/self/task/";
+    memcpy(path, prefix, sizeof prefix);
+    char *at = path + sizeof prefix - 1;
     while (n > 0) {
         *at++ = digits[--n];
     }
     *at++ = '/';
-    strcpy(at, leaf);
+    memcpy(at, leaf, strlen(leaf) + 1);
 }
 
 // System calls during which other code may run on the caller's thread pointer: the child of vfork
@@ -122,8 +121,10 @@ enum lr_os_thread_activity lr_os_thread_activity(uint32_t tid, uint64_t allowed_
     char text[1536];
     task_path(path, tid, "syscall");
     if (read_file(path, text, sizeof text) == 0) {
-        return access(path, F_OK) != 0 && errno == ENOENT ? LR_OS_THREAD_GONE
-                                                          : LR_OS_THREAD_RUNNING;
+        // The kernel's word, not a file that may be missing for other reasons. Signal 0 is not
+        // sent.
+        bool gone = syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH;
+        return gone ? LR_OS_THREAD_GONE : LR_OS_THREAD_RUNNING;
     }
     // "running", or "-1 sp pc" outside a system call (a page fault), or "number args sp pc".
     if (text[0] < '0' || text[0] > '9' || call_shares_thread(strtol(text, NULL, 10))) {
@@ -137,6 +138,14 @@ enum lr_os_thread_activity lr_os_thread_activity(uint32_t tid, uint64_t allowed_
     }
     uint64_t mask = strtoull(blocked + strlen("SigBlk:"), NULL, 16);
     return (mask & ~allowed_mask) != 0 ? LR_OS_THREAD_RUNNING : LR_OS_THREAD_BLOCKED;
+}
+
+bool lr_os_proc_is_ours(void) {
+    char text[64];
+    if (read_file("/proc/self/stat", text, sizeof text) == 0) {
+        return false;
+    }
+    return strtol(text, NULL, 10) == getpid();
 }
 
 // Linux's directory record; getdents64 is used because opendir() allocates.
@@ -158,7 +167,7 @@ static bool main_thread_has_ended(void) {
 }
 
 bool lr_os_only_thread_left(void) {
-    int fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open_file("/proc/self/task", O_DIRECTORY);
     if (fd < 0) {
         return false;
     }
@@ -175,6 +184,6 @@ bool lr_os_only_thread_left(void) {
             at += entry->bytes;
         }
     }
-    close(fd);
+    close_file(fd);
     return tasks == 1 || (tasks == 2 && main_thread_has_ended());
 }

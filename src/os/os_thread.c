@@ -15,6 +15,8 @@
 
 uint32_t lr_os_thread_id(void) { return (uint32_t)syscall(SYS_gettid); }
 
+uint32_t lr_os_process_id(void) { return (uint32_t)getpid(); }
+
 uint64_t lr_os_signal_mask(void) {
     uint64_t mask = 0;
     syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &mask, sizeof mask);

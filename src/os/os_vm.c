@@ -76,6 +76,14 @@ bool lr_os_commit(void *addr, size_t bytes, bool reserved) {
     return false;
 }
 
+bool lr_os_is_unmapped(void *addr, size_t bytes) {
+    void *p = map_anonymous(addr, bytes, PROT_NONE, MAP_NORESERVE | MAP_FIXED_NOREPLACE);
+    if (p != NULL) {
+        munmap(p, bytes);
+    }
+    return p == addr;
+}
+
 bool lr_os_purge(void *addr, size_t bytes) { return madvise(addr, bytes, MADV_DONTNEED) == 0; }
 
 // One process_madvise() for up to PURGE_BATCH ranges; the number of leading ranges done, 0 if the

@@ -4,6 +4,8 @@
 #include "sync/rcu.h"
 
 #include <urcu/rculist.h>
+#define URCU_INLINE_SMALL_FUNCTIONS // rcu_dereference and the like in line, not from a second
+                                    // library
 #include <urcu/urcu-bp.h>
 
 #include "base/atomic.h"
@@ -52,7 +54,7 @@ static void enter_gate(void) {
 
 static void leave_gate(void) {
     if (--depth == 0 && lr_fetch_sub_acq_rel(&gate, 1) == (GATE_CLOSED | 1)) {
-        lr_os_futex_wake(&gate, 1);
+        lr_os_futex_wake(&gate, INT32_MAX); // threads kept out sleep on the word too
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// fork() in a program whose own fork handlers allocate: Larder's, registered at its first call, run
-// inside of those that are registered in constructors and later.
+// fork() in a program whose own fork handlers allocate, be they registered before Larder's first
+// call, in a constructor or in main: some of them run while Larder is prepared for the fork.
 #define _GNU_SOURCE 1
 
 #include <pthread.h>
@@ -10,7 +10,7 @@
 
 #include "../support/plain.h"
 
-enum { THREADS = 3, FORKS = 200, HANDLERS = 2 };
+enum { THREADS = 3, FORKS = 200, HANDLERS = 3 };
 
 static atomic_bool stop;
 static unsigned prepared, resumed; // calls of the handlers in this process
@@ -35,6 +35,17 @@ static void resume(void) {
     resumed++;
     allocate();
 }
+
+static void register_early(int argc, char **argv, char **envp) {
+    (void)argc;
+    (void)argv;
+    (void)envp;
+    pthread_atfork(prepare, resume, resume);
+    allocate();
+}
+
+__attribute__((section(".preinit_array"),
+               used)) static void (*const preinit)(int, char **, char **) = register_early;
 
 __attribute__((constructor)) static void register_in_constructor(void) {
     pthread_atfork(prepare, resume, resume);

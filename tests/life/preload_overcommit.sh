@@ -29,6 +29,8 @@ echo 2 >"$setting"
 failed=0
 LD_PRELOAD=$LARDER_SO timeout 5 ls / >/dev/null || failed=1
 LD_PRELOAD=$LARDER_SO timeout 5 sort /etc/services >/dev/null || failed=1
+LD_PRELOAD=$LARDER_SO timeout 5 awk 'BEGIN { for (i = 0; i < 200000; i++) a[i] = "text " i }' ||
+    failed=1
 LD_PRELOAD=$LARDER_SO timeout 5 sh -c 'for i in 1 2 3 4 5 6 7 8 9 10; do /bin/true; done' || failed=1
 restore
 [ "$(cat "$setting")" = "$before" ]

@@ -275,7 +275,7 @@ START_TEST(test_options_environment__verbose_process_shows_all_options) {
     EXPECT(strncmp(output, "larder: options in effect\n", 26) == 0);
     EXPECT(strstr(output, "\n  LARDER_THP                  never         environment "
                           "default, always or never; at start\n") != NULL);
-    EXPECT(strstr(output, "\n  LARDER_BATCH_MAX            64 objects    default     "
+    EXPECT(strstr(output, "\n  LARDER_BATCH_MAX            256 objects   default     "
                           "2 to 512 objects; any time\n") != NULL);
 }
 END_TEST
