@@ -98,15 +98,7 @@ void *larder_calloc(size_t count, size_t size) {
 
 // A block of another size with the old one's contents; the old one is gone, unless memory ran out.
 static LR_NOINLINE void *move_block(void *block, size_t old_bytes, size_t size) {
-    // A large block that had to move to grow may grow again: it goes where an eighth more is free
-    // behind it. The room is not kept, only chosen.
-    size_t room = size > LR_SMALL_MAX && size > old_bytes ? size / 8 : 0;
-    void *moved = room > 0 && room <= PTRDIFF_MAX - size ? larder_malloc(size + room) : NULL;
-    if (moved != NULL) {
-        (void)lr_large_resize(moved, size);
-    } else {
-        moved = larder_malloc(size);
-    }
+    void *moved = larder_malloc(size);
     if (moved != NULL) {
         memcpy(moved, block, lr_min(old_bytes, size));
         larder_free(block);
