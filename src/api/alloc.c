@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The malloc family. Each function is its fast path and a tail call; what the fast path assumes is
-// written in cache/thread_cache.h, and tests/golden pins its instruction counts.
+// written in cache/thread_cache.h.
 #include <larder/larder.h>
 
 #include <errno.h>

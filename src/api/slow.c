@@ -71,6 +71,7 @@ static void *alloc_large(size_t size, size_t align, bool *zeroed) {
 }
 
 LR_NOINLINE void *lr_alloc_maybe_zeroed(size_t size, bool *zeroed) {
+    LR_ASSERT(!lr_lock_any_held()); // nothing inside Larder allocates with a lock held
     int saved_errno = errno;
     *zeroed = false;
     void *block = size <= LR_SMALL_MAX ? alloc_class(lr_class_of(size))

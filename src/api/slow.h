@@ -14,7 +14,8 @@ void *lr_alloc_maybe_zeroed(size_t size, bool *zeroed);
 void *lr_alloc_aligned(size_t size, size_t align);
 // Any pointer; reports those that are not blocks.
 void lr_free_slow(void *block);
-// Usable bytes of a block; 0 if the pointer is not the start of a span's page range or block.
+// Usable bytes of a block; 0 for pointers that lead to no block. Small blocks are told by their
+// page: a pointer into one gives its size.
 size_t lr_block_bytes(const void *block);
 // Gives the calling thread's cached blocks back; the bytes of them.
 size_t lr_flush_own_cache(void);

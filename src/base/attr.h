@@ -12,8 +12,6 @@
 // For data in other files that the fast path reads: without it the compiler loads the address
 // first.
 #define LR_HIDDEN __attribute__((visibility("hidden")))
-#define LR_UNUSED __attribute__((unused))
-#define LR_EXPORT __attribute__((visibility("default")))
 // For statistics that read what its owner writes without atomics: any value they get is harmless.
 #define LR_NO_TSAN __attribute__((noinline, no_sanitize("thread")))
 #define LR_PRINTF(text_index, first_index) __attribute__((format(printf, text_index, first_index)))

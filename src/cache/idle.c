@@ -20,7 +20,8 @@
 // pointer while the parent is inside the call: such calls count as running. (b) A signal handler
 // that interrupted malloc and then blocks: the handler's signal is blocked meanwhile, and a thread
 // that blocks more signals than it did when it came to Larder is left alone. What remains is a
-// handler installed with SA_NODEFER that interrupts malloc and then sleeps for seconds.
+// handler that interrupts malloc and then sleeps for seconds with its signal not blocked: installed
+// with SA_NODEFER, or sleeping in sigsuspend() or ppoll() with another mask.
 #include "cache/idle.h"
 
 #include "cache/thread_state.h"
@@ -126,6 +127,7 @@ static bool look_at(struct thread_record *record, uint64_t now_ns) {
         return false;
     }
     if (activity == LR_OS_THREAD_GONE) {
+        lr_thread_state_note_end();
         adopt(record);
         return false;
     }

@@ -10,7 +10,6 @@
 enum lr_misuse {
     LR_MISUSE_FREE,    // freed twice, or not the start of a block
     LR_MISUSE_REALLOC, // the same, given to realloc()
-    LR_MISUSE_SIZE,    // sized free with a size of another class
 };
 
 // One line with the address, the size class of the page and the thread, then abort() or return, as

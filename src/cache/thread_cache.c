@@ -108,7 +108,7 @@ static void sweep(struct thread_cache *cache) {
 // The total is a limit for growth, not a reason to starve: every cache may have CACHE_FLOOR.
 static bool within_budget(struct thread_cache *cache, size_t bytes) {
     size_t wanted = cache->slot_bytes + bytes;
-    return wanted <= CACHE_FLOOR ||
+    return wanted <= lr_min(CACHE_FLOOR, lr_opt_thread_cache_max()) ||
            (wanted <= lr_opt_thread_cache_max() &&
             lr_load_relaxed(&all_slot_bytes) + bytes <= lr_opt_thread_cache_total());
 }

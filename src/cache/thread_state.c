@@ -62,6 +62,12 @@ void lr_thread_record_free(struct thread_record *record, uint32_t from) {
     }
 }
 
+void lr_thread_state_note_end(void) {
+    if (lr_fetch_sub_relaxed(&live_threads, 1) == 1) {
+        lr_scavenger_note_last_thread();
+    }
+}
+
 static void on_thread_exit(void *value) {
     struct thread_record *record = value;
     if (++record->exit_rounds < EXIT_ROUNDS) {
@@ -78,9 +84,7 @@ static void on_thread_exit(void *value) {
     lr_cache_flush(&record->cache, false); // the next thread finds stacks of a useful size
     lr_store_relaxed(&record->cache.busy, 0);
     lr_thread_record_free(record, THREAD_OWNED);
-    if (lr_fetch_sub_relaxed(&live_threads, 1) == 1) {
-        lr_scavenger_note_last_thread();
-    }
+    lr_thread_state_note_end();
 }
 
 void lr_thread_state_init(void) {

@@ -67,6 +67,9 @@ void lr_thread_state_after_fork_child(void);
 // it TAKEN) or will be again (its owner, who waits for OWNED).
 void lr_thread_record_free(struct thread_record *record, uint32_t from);
 
+// A thread with a cache has ended.
+void lr_thread_state_note_end(void);
+
 // Scavenger: unlinks FREE records and recycles them after a grace period. True if any is left.
 bool lr_thread_state_reclaim(uint64_t now_ns);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "heap/pool.h"
 
+#include <errno.h>
+
 #include "base/bits.h"
 #include "conf/options.h"
 #include "heap/huge_page.h"
@@ -81,9 +83,12 @@ uint32_t lr_pool_grow_locked(size_t huge_pages, uint32_t *count) {
     step = lr_min(lr_max(step, huge_pages), room);
     if (!commit_pool(first, step)) {
         step = huge_pages;
-        first = lr_window.reserved ? first : skip_foreign(first, step);
-        if (first == 0 || !commit_pool(first, step)) {
-            return 0;
+        if (!commit_pool(first, step)) {
+            bool foreign = !lr_window.reserved && errno == EEXIST;
+            first = foreign ? skip_foreign(first, step) : 0;
+            if (first == 0 || !commit_pool(first, step)) {
+                return 0;
+            }
         }
     }
     pools.end_page = first + step * LR_PAGES_PER_HUGE;

@@ -39,8 +39,12 @@ static struct {
     atomic_u64 inline_due_ns;
     atomic_u64 ticks;
     atomic_u64 cpu_ns;
-    size_t peaks[PEAKS]; // owner: whoever runs a tick, under tick_busy
+    // guarded by: tick_busy
+    size_t peaks[PEAKS];
+    uint64_t peak_since_ns;
     uint32_t peak_at;
+    int64_t account_pages;
+    uint64_t account_ns;
     atomic_u32 tick_busy;
 } scavenger;
 
@@ -58,21 +62,51 @@ static uint64_t period_ns(void) {
     return lr_max(lr_min(step, PERIOD_MAX_NS), PERIOD_MIN_NS);
 }
 
-// Returns surplus pages; true while free memory is left to decide about.
-static bool return_surplus(void) {
-    scavenger.peaks[scavenger.peak_at++ % PEAKS] = lr_span_heap_take_peak();
+// The highest demand of the last LARDER_SCAVENGE_DELAY_MS, in pages. Ticks may be more frequent
+// than the steps in which it is watched.
+static size_t recent_demand(uint64_t now_ns) {
+    uint64_t step_ns = lr_opt_scavenge_delay_ms() * MS_NS / PEAKS;
+    size_t peak = lr_span_heap_take_peak();
+    if (now_ns - scavenger.peak_since_ns >= step_ns) {
+        scavenger.peak_since_ns = now_ns;
+        scavenger.peaks[++scavenger.peak_at % PEAKS] = peak;
+    } else {
+        size_t *last = &scavenger.peaks[scavenger.peak_at % PEAKS];
+        *last = lr_max(*last, peak);
+    }
     size_t demand = 0;
     for (int i = 0; i < PEAKS; i++) {
         demand = lr_max(demand, scavenger.peaks[i]);
     }
+    return demand;
+}
+
+// How many pages LARDER_SCAVENGE_RATE allows now. A huge page may overdraw the account, which later
+// ticks pay back; what is not used for a second is lost.
+static size_t allowed_pages(uint64_t now_ns) {
+    int64_t rate = (int64_t)(lr_opt_scavenge_rate() >> LR_PAGE_SHIFT);
+    int64_t elapsed_ms = (int64_t)((now_ns - scavenger.account_ns) / MS_NS);
+    elapsed_ms = elapsed_ms < 1000 ? elapsed_ms : 1000;
+    scavenger.account_ns = now_ns;
+    scavenger.account_pages += rate * elapsed_ms / 1000;
+    scavenger.account_pages = scavenger.account_pages < rate ? scavenger.account_pages : rate;
+    return scavenger.account_pages > 0 ? (size_t)scavenger.account_pages : 0;
+}
+
+// Returns surplus pages; true while free memory is left to decide about.
+static bool return_surplus(uint64_t now_ns) {
+    size_t demand = recent_demand(now_ns);
     struct span_heap_counts counts = lr_span_heap_counts();
     size_t keep = demand > counts.used_pages ? demand - counts.used_pages : 0;
     if (counts.free_dirty_pages <= keep) {
         return counts.free_dirty_pages > 0;
     }
-    uint64_t allowed = lr_opt_scavenge_rate() / 1000 * (period_ns() / MS_NS) >> LR_PAGE_SHIFT;
-    size_t surplus = counts.free_dirty_pages - keep;
-    size_t released = lr_release_pages(lr_min(surplus, lr_max(allowed, LR_PAGES_PER_HUGE)));
+    size_t allowed = allowed_pages(now_ns);
+    if (allowed == 0) {
+        return true;
+    }
+    size_t released = lr_release_pages(lr_min(counts.free_dirty_pages - keep, allowed));
+    scavenger.account_pages -= (int64_t)released;
     // What the kernel refuses (locked memory) is not tried again until something changes.
     return released != 0 || keep > 0;
 }
@@ -86,7 +120,7 @@ static bool run_tick(void) {
     for (uint32_t i = 0; i < scavenger.task_count; i++) {
         more |= scavenger.tasks[i](now);
     }
-    more |= return_surplus();
+    more |= return_surplus(now);
     lr_counter_add(&scavenger.ticks, 1);
     lr_store_release(&scavenger.tick_busy, 0); // pairs with the exchange above: peaks[]
     return more;
@@ -133,6 +167,7 @@ static void *run(void *unused) {
         if (lr_load_relaxed(&scavenger.last_hint) != 0) {
             last = end_if_last();
         } else {
+            scavenger.last_polls = 0;
             sleep_until_needed(idle_ticks);
         }
     }
@@ -189,7 +224,8 @@ void lr_scavenger_note_free(size_t dirty_pages) {
         lr_scavenger_note_activity();
     }
     uint32_t state = lr_load_relaxed(&scavenger.state);
-    bool by_caller = lr_opt_scavenger() == LR_SCAVENGER_INLINE || state == REFUSED;
+    bool by_caller = lr_opt_scavenger() == LR_SCAVENGER_INLINE ||
+                     (state == REFUSED && lr_opt_scavenger() == LR_SCAVENGER_THREAD);
     if (LR_LIKELY(!by_caller)) {
         return;
     }

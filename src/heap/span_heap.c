@@ -239,11 +239,15 @@ static bool grow_and_take(struct page_request *request) {
     // Another thread may have grown the heap while this one waited for the lock.
     lr_lock(&lr_span_heap_lock);
     bool done = take_locked(request);
-    count -= lr_min(count - 1, clean_tail());
+    size_t missing = count - lr_min(count - 1, clean_tail());
     lr_unlock(&lr_span_heap_lock);
-    uint32_t added = 0;
-    uint32_t first = done ? 0 : lr_pool_grow_locked(count, &added);
-    if (first != 0) {
+    // What was free at the end may be taken meanwhile: then the whole request is added.
+    for (int i = 0; i < 2 && !done; i++) {
+        uint32_t added = 0;
+        uint32_t first = lr_pool_grow_locked(i == 0 ? missing : count, &added);
+        if (first == 0) {
+            break;
+        }
         lr_lock(&lr_span_heap_lock);
         add_pool_locked(first, added);
         done = take_locked(request);

@@ -11,10 +11,10 @@ struct span_heap_counts {
     size_t used_pages;       // in spans
     size_t free_dirty_pages; // free and resident
     size_t free_clean_pages; // free, returned or never touched
-    size_t peak_used_pages;  // highest used_pages since lr_span_heap_peak() was last called
+    size_t peak_used_pages;  // highest used_pages since lr_span_heap_take_peak() was last called
+    size_t small_spans;
     size_t large_spans;
     size_t large_pages;
-    size_t small_spans;
     size_t huge_partial; // huge pages with used and free pages
     size_t huge_full;
 };
@@ -30,8 +30,7 @@ struct span *lr_span_alloc_small(uint32_t page_count, uint16_t object_count, uin
 struct span *lr_span_alloc_large(size_t page_count, size_t align_pages);
 void lr_span_free(struct span *span);
 
-// Changes a large span's length in place; growing needs the pages behind it to be free. *zeroed
-// says whether all pages gained read as zero.
+// Changes a large span's length in place; growing needs the pages behind it to be free.
 bool lr_span_resize(struct span *span, size_t page_count);
 
 // True if the rest of the window has no room for a new pool of `pages`: then, and only then, large

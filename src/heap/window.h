@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one window of address space in which everything of Larder lies, and its maps.
+// The one window of address space in which blocks and records lie, and its maps. (Direct blocks,
+// direct.h, are the exception.)
 //
 //   base                                                             base + bytes
 //   | class map | span map | huge pages | pools ...  ->       | metadata ->    |

@@ -20,7 +20,7 @@ void *lr_os_reserve(size_t bytes, size_t align);
 
 // Makes [addr, addr+bytes) readable and writable. `reserved` says that the range lies in a
 // reservation of lr_os_reserve(); else it must be unmapped now, and nothing that is mapped there is
-// ever replaced. False if the kernel refuses.
+// ever replaced. False if the kernel refuses, with errno EEXIST if something is mapped there.
 bool lr_os_commit(void *addr, size_t bytes, bool reserved);
 
 // True if nothing is mapped in the range now and a mapping there would be accepted.
@@ -42,7 +42,7 @@ size_t lr_os_purge_ranges(const struct lr_os_range *ranges, size_t count, uint64
 void *lr_os_map(size_t bytes, size_t align);
 void lr_os_unmap(void *addr, size_t bytes);
 
-// mode: true asks for transparent huge pages in the range, false forbids them.
+// True asks for transparent huge pages in the range, false forbids them.
 void lr_os_huge_pages(void *addr, size_t bytes, bool wanted);
 
 // Names the range in /proc/PID/maps where the kernel can (PR_SET_VMA); silently nothing elsewhere.

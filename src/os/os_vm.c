@@ -59,12 +59,20 @@ static void *map_aligned(size_t bytes, size_t align, int protection, int flags) 
 }
 
 void *lr_os_reserve(size_t bytes, size_t align) {
-    return map_aligned(bytes, align, PROT_NONE, MAP_NORESERVE);
+    void *p = map_aligned(bytes, align, PROT_NONE, MAP_NORESERVE);
+    if (p != NULL) {
+        madvise(p, bytes, MADV_DONTDUMP); // gcore writes inaccessible pages too
+    }
+    return p;
 }
 
 bool lr_os_commit(void *addr, size_t bytes, bool reserved) {
     if (reserved) {
-        return mprotect(addr, bytes, PROT_READ | PROT_WRITE) == 0;
+        if (mprotect(addr, bytes, PROT_READ | PROT_WRITE) != 0) {
+            return false;
+        }
+        madvise(addr, bytes, MADV_DODUMP);
+        return true;
     }
     void *p = map_anonymous(addr, bytes, PROT_READ | PROT_WRITE, MAP_FIXED_NOREPLACE);
     if (p == addr) {
@@ -72,6 +80,7 @@ bool lr_os_commit(void *addr, size_t bytes, bool reserved) {
     }
     if (p != NULL) {
         munmap(p, bytes); // a kernel before 4.17 takes the address as a hint only
+        errno = EEXIST;
     }
     return false;
 }

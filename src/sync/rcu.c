@@ -11,6 +11,7 @@
 #include "base/atomic.h"
 #include "base/config.h"
 #include "os/os.h"
+#include "sync/lock.h"
 
 #if LARDER_TSAN
 void __tsan_acquire(void *address);
@@ -38,7 +39,9 @@ static struct cds_list_head *as_list(struct lr_rcu_node *node) {
 
 // Acquire pairs with the release in lr_rcu_after_fork(); a nested section is inside already.
 static void enter_gate(void) {
-    if (depth++ > 0) {
+    // A nested section is inside already. The forking thread has the gate to itself; handlers that
+    // the program registered before Larder's first call may bring it here.
+    if (depth++ > 0 || lr_lock_is_forking_thread()) {
         return;
     }
     uint32_t inside = lr_load_relaxed(&gate);
@@ -53,7 +56,8 @@ static void enter_gate(void) {
 }
 
 static void leave_gate(void) {
-    if (--depth == 0 && lr_fetch_sub_acq_rel(&gate, 1) == (GATE_CLOSED | 1)) {
+    if (--depth == 0 && !lr_lock_is_forking_thread() &&
+        lr_fetch_sub_acq_rel(&gate, 1) == (GATE_CLOSED | 1)) {
         lr_os_futex_wake(&gate, INT32_MAX); // threads kept out sleep on the word too
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The seam to liburcu (flavour bp); rcu.c is the only file that includes its headers.
 //
-// Rules. Readers are statistics, control and the scavenger, never malloc or free. Writers publish
+// Rules. Readers are control and the scavenger, never malloc or free. Writers publish
 // and unlink under a lock of theirs. Nobody holds a lock of Larder across lr_rcu_synchronize().
 // liburcu's call_rcu is never used, because it allocates.
 #ifndef LARDER_SYNC_RCU_H
