@@ -21,6 +21,7 @@ static atomic_u64 total_calls;
 struct claim {
     size_t first_page;
     size_t pages;
+    size_t dirty; // of them, those that hold memory
 };
 
 struct lr_lock lr_release_lock = LR_LOCK_INIT(LR_RANK_RELEASE);
@@ -30,11 +31,12 @@ static size_t claim_batch(struct claim claims[BATCH], size_t wanted, uint32_t *c
     size_t count = 0;
     for (size_t claimed = 0; count < BATCH && claimed < wanted; count++) {
         struct claim *claim = &claims[count];
-        claim->pages = lr_span_heap_claim_dirty(wanted - claimed, cursor, &claim->first_page);
+        claim->pages =
+            lr_span_heap_claim_dirty(wanted - claimed, cursor, &claim->first_page, &claim->dirty);
         if (claim->pages == 0) {
             break;
         }
-        claimed += claim->pages;
+        claimed += claim->dirty;
     }
     return count;
 }
@@ -53,7 +55,7 @@ static bool release_batch(size_t wanted, uint32_t *cursor, size_t *released) {
     size_t done = count == 0 ? 0 : lr_os_purge_ranges(ranges, count, &calls);
     for (size_t i = 0; i < count; i++) {
         lr_span_heap_return_range(claims[i].first_page, claims[i].pages, i < done);
-        *released += i < done ? claims[i].pages : 0;
+        *released += i < done ? claims[i].dirty : 0;
     }
     lr_unlock(&lr_release_lock);
     lr_fetch_add_relaxed(&total_calls, calls);

@@ -82,14 +82,14 @@ static size_t recent_demand(uint64_t now_ns) {
 }
 
 // How many pages LARDER_SCAVENGE_RATE allows now. A huge page may overdraw the account, which later
-// ticks pay back; what is not used for a second is lost.
+// ticks pay back; what a tick does not use is lost, so that a rate is never made up for by a burst.
 static size_t allowed_pages(uint64_t now_ns) {
     int64_t rate = (int64_t)(lr_opt_scavenge_rate() >> LR_PAGE_SHIFT);
-    int64_t elapsed_ms = (int64_t)((now_ns - scavenger.account_ns) / MS_NS);
-    elapsed_ms = elapsed_ms < 1000 ? elapsed_ms : 1000;
+    uint64_t elapsed_ns = lr_min(now_ns - scavenger.account_ns, period_ns());
+    int64_t earned = rate * (int64_t)(elapsed_ns / MS_NS) / 1000;
     scavenger.account_ns = now_ns;
-    scavenger.account_pages += rate * elapsed_ms / 1000;
-    scavenger.account_pages = scavenger.account_pages < rate ? scavenger.account_pages : rate;
+    scavenger.account_pages =
+        scavenger.account_pages < 0 ? scavenger.account_pages + earned : earned;
     return scavenger.account_pages > 0 ? (size_t)scavenger.account_pages : 0;
 }
 

@@ -449,7 +449,7 @@ static size_t dirty_hole(const struct huge_page *huge, size_t most, unsigned *fi
     return 0;
 }
 
-size_t lr_span_heap_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page) {
+size_t lr_span_heap_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page, size_t *dirty) {
     size_t pages = 0;
     lr_lock(&lr_span_heap_lock);
     uint32_t run = lr_runs_longest(RUN_DIRTY);
@@ -471,7 +471,7 @@ size_t lr_span_heap_claim_dirty(size_t most, uint32_t *cursor, size_t *first_pag
         *cursor = (uint32_t)number;
     }
     if (pages != 0) {
-        take_range(*first_page, pages);
+        *dirty = pages - take_range(*first_page, pages);
         heap.claimed_pages += pages;
     }
     lr_unlock(&lr_span_heap_lock);

@@ -48,8 +48,9 @@ void lr_span_heap_set_reclaim(void (*reclaim)(void));
 
 // Claims a dirty free range of at most `most` pages: whole huge pages first, then holes in partly
 // used ones from `*cursor` (a huge page number, 0 to begin) on. 0 pages when there is none left.
-// The range counts as in use until lr_span_heap_return_range().
-size_t lr_span_heap_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page);
+// The range counts as in use until lr_span_heap_return_range(). *dirty: how many of the pages hold
+// memory; in an empty huge page some may be clean already.
+size_t lr_span_heap_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page, size_t *dirty);
 void lr_span_heap_return_range(size_t first_page, size_t pages, bool clean);
 
 #endif

@@ -23,12 +23,32 @@ static atomic_bool stop;
 static char *inherited[INHERITED];
 static size_t inherited_bytes[INHERITED];
 
-// Keeps every tier busy: caches, central lists, spans, large blocks and what is returned.
+// Spends its time under the locks of all tiers, so that a fork without them finds one half done.
+static void change_tiers_until_stopped(struct test_rng *rng) {
+    enum { LIVE = 256 };
+    void *blocks[LIVE];
+    while (!atomic_load(&stop)) {
+        const size_t bytes = (size_t)1 << (4 + test_rng_below(rng, 15)); // 16 bytes to 256 KiB
+        for (unsigned i = 0; i < LIVE; i++)
+            blocks[i] = larder_malloc(i % 16 == 0 ? bytes + 300000 : bytes);
+        larder_thread_flush();
+        for (unsigned i = 0; i < LIVE; i++)
+            larder_free(blocks[i]);
+        larder_thread_flush();
+        larder_malloc_trim(SIZE_MAX); // empties the transfer caches, returns nothing
+    }
+}
+
+// The others hold blocks in all tiers and verify them.
 static void allocate_until_stopped(struct test_worker *worker) {
     enum { LIVE = 200 };
     char *blocks[LIVE] = {NULL};
     size_t sizes[LIVE] = {0};
     struct test_rng rng = {worker->seed};
+    if (worker->index % 2 == 0) {
+        change_tiers_until_stopped(&rng);
+        return;
+    }
     while (!atomic_load(&stop)) {
         const unsigned i = (unsigned)test_rng_below(&rng, LIVE);
         if (blocks[i] != NULL)
@@ -44,16 +64,23 @@ static void allocate_until_stopped(struct test_worker *worker) {
         larder_free(blocks[i]);
 }
 
+// Many blocks of all classes alive at once: a list that was caught half done gives one twice.
 static void allocate_for_a_while(struct test_worker *worker) {
+    enum { LIVE = 1500 };
     struct test_rng rng = {worker->seed};
-    for (unsigned i = 0; i < 100; i++) {
-        const size_t bytes = test_rng_size(&rng, 100000);
-        char *const block = larder_malloc(bytes);
-        EXPECT(block != NULL);
-        test_fill(block, bytes, i);
-        EXPECT_FILLED(block, bytes, i);
-        larder_free(block);
+    char *blocks[LIVE];
+    size_t sizes[LIVE];
+    for (unsigned i = 0; i < LIVE; i++) {
+        sizes[i] = test_rng_size(&rng, i % 30 == 0 ? 500000 : 3000);
+        blocks[i] = larder_malloc(sizes[i]);
+        EXPECT(blocks[i] != NULL);
+        test_fill(blocks[i], sizes[i], i);
     }
+    for (unsigned i = 0; i < LIVE; i++) {
+        EXPECT_FILLED(blocks[i], sizes[i], i);
+        larder_free(blocks[i]);
+    }
+    larder_thread_flush();
 }
 
 static void wait_for(pid_t pid) {

@@ -12,7 +12,7 @@ PATH=$PATH:/usr/sbin
 need nginx nginx-light
 need wrk wrk
 
-SECONDS_OF_LOAD=$(pick 1 60)
+SECONDS_OF_LOAD=$(pick 1 20)
 readonly PAGES="small.txt large.txt unpacked/large.txt proxied/large.txt page.html"
 
 check_takeover nginx -v

@@ -3,6 +3,8 @@
 // Runs of whole huge pages in a window of the test's own, against one kind for each huge page.
 #include "heap/runs.h"
 
+#include <sys/mman.h>
+
 #include "../../support/support.h"
 #include "heap/window.h"
 
@@ -204,6 +206,26 @@ START_TEST(test_runs__longest) {
 }
 END_TEST
 
+// Above 2^18 huge pages all lengths share the last list, which is searched to its end.
+START_TEST(test_runs__the_last_list_has_no_bound) {
+    enum { BASE = 1 << 18, GAP = 1 };
+    const uint32_t lengths[] = {BASE + 500, BASE + 5, BASE + 7};
+    uint32_t first = 1;
+    lr_window.huge_pages = mmap(NULL, 4ul * BASE * sizeof *pages, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    EXPECT(lr_window.huge_pages != MAP_FAILED);
+    for (unsigned i = 0; i < 3; i++) {
+        lr_runs_add(first, lengths[i], RUN_CLEAN);
+        first += lengths[i] + GAP;
+    }
+    EXPECT_UINT(lr_runs_take(BASE + 501, 1, RUN_CLEAN), ==, 0);
+    EXPECT_UINT(lr_runs_take(BASE + 500, 1, RUN_CLEAN), ==, 1);
+    EXPECT_UINT(lr_runs_take(BASE + 6, 1, RUN_CLEAN), ==, first - GAP - lengths[2]);
+    EXPECT_UINT(lr_runs_take(BASE + 6, 1, RUN_CLEAN), ==, 0);
+    EXPECT_UINT(lr_runs_take(BASE + 4, 1, RUN_CLEAN), ==, 1 + lengths[0] + GAP);
+}
+END_TEST
+
 // A free stretch of the reference to be added, or 0.
 static uint32_t pick_taken(struct test_rng *rng, uint32_t *first) {
     *first = FIRST + (uint32_t)test_rng_below(rng, LAST - FIRST + 1);
@@ -308,6 +330,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_runs__take_tail);
     test_add(suite, test_runs__dirty_and_clean_neighbours_serve_one_request);
     test_add(suite, test_runs__longest);
+    test_add(suite, test_runs__the_last_list_has_no_bound);
     test_add(suite, test_runs__random_steps_agree_with_an_array);
     return suite;
 }

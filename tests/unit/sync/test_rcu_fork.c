@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -134,6 +135,8 @@ static void expect_child_works(void) {
     lr_rcu_read_lock();
     lr_rcu_read_unlock();
     lr_rcu_synchronize();
+    if (TEST_UNDER_TSAN)
+        return; // it takes a new thread for one of the parent's
     struct actor thread = {0};
     begin(&thread, read_once);
     finish(&thread);
@@ -156,7 +159,7 @@ static void fork_and_synchronize(void *arg) {
         if (pid == 0) {
             test_child_mark_current();
             expect_child_works();
-            _exit(0);
+            syscall(SYS_exit_group, 0); // a sanitizer would ask for the other thread to be joined
         }
         int status = 1;
         EXPECT_INT(waitpid(pid, &status, 0), ==, pid);

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Memory for the library's own records.
+#include "heap/meta.h"
+
+#include "../../support/child.h"
+#include "../../support/crew.h"
+#include "../../support/interval_set.h"
+#include "heap_test.h"
+
+// What a record of `bytes` takes.
+static size_t room_of(size_t bytes) {
+    size_t room = 64;
+    while (room < bytes)
+        room = room < 256 ? room + 64 : room * 2;
+    return room;
+}
+
+static bool in_metadata(const void *record, size_t bytes) {
+    const char *const at = record;
+    return at >= lr_window.meta_base && at + bytes <= lr_window.meta_base + lr_window.meta_bytes;
+}
+
+START_TEST(test_meta__records_are_aligned_and_apart) {
+    enum { RECORDS = 2000 };
+    static struct test_interval ranges[RECORDS];
+    struct test_interval_set set = {.ranges = ranges, .capacity = RECORDS};
+    struct test_rng rng = {test_seed()};
+    start_heap(8 * LR_GIB);
+    for (unsigned i = 0; i < RECORDS; i++) {
+        const size_t bytes = 1 + test_rng_size(&rng, i % 100 == 0 ? LR_META_LARGEST - 1 : 4000);
+        void *const record = lr_meta_alloc(bytes);
+        EXPECT(record != NULL);
+        EXPECT_ALIGNED(record, LR_META_GRANULE);
+        EXPECT(in_metadata(record, room_of(bytes)));
+        EXPECT_PTR(record, !=, lr_window.meta_base); // whose number as a span is "none"
+        EXPECT(test_interval_add(&set, record, room_of(bytes)));
+        if (room_of(bytes) >= 4096)
+            EXPECT_ALIGNED(record, 4096);
+    }
+}
+END_TEST
+
+START_TEST(test_meta__a_freed_record_serves_the_next_of_its_size) {
+    start_heap(LR_GIB);
+    for (size_t bytes = 1; bytes <= LR_META_LARGEST; bytes += 1 + bytes / 3) {
+        void *const first = lr_meta_alloc(bytes);
+        void *const second = lr_meta_alloc(bytes);
+        EXPECT(first != NULL && second != NULL);
+        const size_t used = lr_meta_used_bytes();
+        lr_meta_free(first, bytes);
+        lr_meta_free(second, bytes);
+        EXPECT_PTR(lr_meta_alloc(room_of(bytes)), ==, second);
+        EXPECT_PTR(lr_meta_alloc(bytes), ==, first);
+        EXPECT_UINT(lr_meta_used_bytes(), ==, used);
+        void *const third = lr_meta_alloc(bytes);
+        EXPECT(third != first && third != second);
+        EXPECT_UINT(lr_meta_used_bytes(), >=, used + room_of(bytes));
+    }
+}
+END_TEST
+
+START_TEST(test_meta__other_sizes_do_not_share) {
+    start_heap(LR_GIB);
+    for (size_t bytes = 64; bytes < LR_META_LARGEST; bytes = room_of(bytes + 1)) {
+        void *const record = lr_meta_alloc(bytes);
+        lr_meta_free(record, bytes);
+        EXPECT_PTR(lr_meta_alloc(bytes + 1), !=, record);
+        EXPECT_PTR(lr_meta_alloc(bytes), ==, record);
+    }
+}
+END_TEST
+
+START_TEST(test_meta__when_it_is_full_the_rest_goes_on) {
+    start_heap(16 * LR_MIB);
+    void *records[64];
+    unsigned count = 0;
+    while ((records[count] = lr_meta_alloc(128 * LR_KIB)) != NULL)
+        EXPECT_UINT(++count, <, 64);
+    EXPECT_UINT(count, ==, lr_window.meta_bytes / (128 * LR_KIB) - 1);
+    EXPECT_PTR(lr_meta_alloc(LR_META_LARGEST), ==, NULL);
+    EXPECT(!lr_meta_prepare(LR_MIB));
+    EXPECT_UINT(lr_meta_used_bytes(), <=, lr_window.meta_bytes);
+    EXPECT(lr_meta_alloc(64) != NULL); // small ones still fit
+    lr_meta_free(records[3], 128 * LR_KIB);
+    EXPECT_PTR(lr_meta_alloc(128 * LR_KIB), ==, records[3]);
+}
+END_TEST
+
+static void allocate_what_was_prepared(void *arg) {
+    (void)arg;
+    enum { PREPARED = 1 << 20, RECORD = 256 };
+    start_heap(LR_GIB);
+    EXPECT(lr_meta_alloc(RECORD) != NULL);
+    EXPECT(lr_meta_prepare(PREPARED));
+    limit_memory(0);
+    for (unsigned i = 0; i < PREPARED / RECORD; i++)
+        EXPECT(lr_meta_alloc(RECORD) != NULL);
+    unsigned more = 0; // what the last step of the growth left over, of at most one eighth
+    while (lr_meta_alloc(RECORD) != NULL)
+        EXPECT_UINT(++more, <, 2 * PREPARED / RECORD / 8 + 64 * 1024 / RECORD);
+    EXPECT(!lr_meta_prepare(PREPARED));
+    limit_memory(SIZE_MAX);
+    EXPECT(lr_meta_alloc(RECORD) != NULL);
+}
+
+START_TEST(test_meta__what_is_prepared_is_there_when_memory_is_not) {
+    struct test_child child;
+    if (TEST_UNDER_ASAN || TEST_UNDER_TSAN) {
+        TEST_SKIP("the sanitizer needs memory of its own");
+    }
+    test_child_run(&child, 20, allocate_what_was_prepared, NULL);
+    EXPECT_CHILD_EXIT(&child, 0);
+}
+END_TEST
+
+enum { THREADS = 4, HELD = 200, ROUNDS = 20000 };
+
+static void use_records(struct test_worker *worker) {
+    struct {
+        void *record;
+        size_t bytes;
+        uint64_t seed;
+    } held[HELD] = {{0}};
+    struct test_rng rng = {worker->seed};
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        const unsigned at = (unsigned)test_rng_below(&rng, HELD);
+        if (held[at].record != NULL) {
+            EXPECT_FILLED(held[at].record, held[at].bytes, held[at].seed);
+            lr_meta_free(held[at].record, held[at].bytes);
+            held[at].record = NULL;
+            continue;
+        }
+        held[at].bytes = 1 + test_rng_size(&rng, 5000);
+        held[at].seed = test_rng_next(&rng);
+        held[at].record = lr_meta_alloc(held[at].bytes);
+        EXPECT(held[at].record != NULL);
+        test_fill(held[at].record, held[at].bytes, held[at].seed);
+    }
+}
+
+START_TEST(test_meta__threads_do_not_get_each_others_records) {
+    start_heap(LR_GIB);
+    test_crew_run(THREADS, use_records, NULL);
+}
+END_TEST
+
+Suite *lr_suite(void) {
+    Suite *suite = suite_create("meta");
+    test_add(suite, test_meta__records_are_aligned_and_apart);
+    test_add(suite, test_meta__a_freed_record_serves_the_next_of_its_size);
+    test_add(suite, test_meta__other_sizes_do_not_share);
+    test_add(suite, test_meta__when_it_is_full_the_rest_goes_on);
+    test_add(suite, test_meta__what_is_prepared_is_there_when_memory_is_not);
+    test_add(suite, test_meta__threads_do_not_get_each_others_records);
+    return suite;
+}
