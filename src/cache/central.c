@@ -7,7 +7,7 @@
 enum {
     BUCKETS =
         8, // spans by share of objects handed out; 8 steps separate full from empty well enough
-    LOOK_AHEAD = 16,
+    LOOK_AHEAD = 64, // objects put back under one lock hold
 };
 
 struct central {
