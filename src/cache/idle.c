@@ -55,23 +55,46 @@ static void empty_cache(struct thread_record *record) {
     lr_counter_add(&drains, 1);
 }
 
-// Steps 1 to 5. True if the cache was emptied.
-static bool try_take(struct thread_record *record, uint32_t thread_id, uint64_t mask,
-                     uint64_t idle_since_ns) {
+// The record is the scavenger's (TAKEN) and its owner does not exist in this process: left behind
+// by fork, or by a thread that ended without its destructors. Nobody else touches it; a cache
+// caught in a slow path stays as it is.
+static void adopt(struct thread_record *record) {
+    if (lr_load_relaxed(&record->cache.busy) == 0) {
+        empty_cache(record);
+        lr_thread_record_free(record, THREAD_TAKEN);
+    }
+}
+
+// A record's owner as it was looked at, before the record was taken.
+struct sighting {
+    uint32_t thread_id;
+    uint64_t idle_since_ns;
+};
+
+// Takes the record. False, with the record as it was, if another thread has it now: the owner seen
+// may have ended and the next one have been given its record in between.
+static bool take_as_seen(struct thread_record *record, const struct sighting *seen) {
     uint32_t owned = THREAD_OWNED;
     // Acquire pairs with be_born(): slot is valid. The owner cannot exit while the state is TAKEN.
     if (!lr_cas_acq_rel(&record->state, &owned, THREAD_TAKEN)) {
         return false;
     }
-    // Between the caller's look and the take the record may have gone to another thread.
-    if (lr_load_relaxed(&record->thread_id) != thread_id ||
-        record->idle_since_ns != idle_since_ns) {
+    if (lr_load_relaxed(&record->thread_id) != seen->thread_id ||
+        record->idle_since_ns != seen->idle_since_ns) {
         release_record(record);
+        return false;
+    }
+    return true;
+}
+
+// Steps 1 to 5. True if the cache was emptied.
+static bool try_take(struct thread_record *record, const struct sighting *seen, uint64_t mask) {
+    if (!take_as_seen(record, seen)) {
         return false;
     }
     lr_store_relaxed(record->slot, &lr_empty_cache);
     bool mine = lr_os_membarrier() &&
-                lr_os_thread_activity(thread_id, mask) == LR_OS_THREAD_BLOCKED &&
+                lr_os_thread_activity(seen->thread_id, mask) == LR_OS_THREAD_BLOCKED &&
                 lr_load_relaxed(&record->cache.busy) == 0 &&
                 lr_load_relaxed(record->slot) == &lr_empty_cache;
     if (mine) {
@@ -83,24 +106,13 @@ static bool try_take(struct thread_record *record, uint32_t thread_id, uint64_t 
     return mine;
 }
 
-// A record whose owner does not exist in this process: left behind by fork, or by a thread that
-// ended without its destructors. Nobody else touches it; a cache caught in a slow path stays as it
-// is.
-static void adopt(struct thread_record *record) {
-    uint32_t owned = THREAD_OWNED;
-    if (lr_load_relaxed(&record->cache.busy) == 0 &&
-        lr_cas_acq_rel(&record->state, &owned, THREAD_TAKEN)) {
-        empty_cache(record);
-        lr_thread_record_free(record, THREAD_TAKEN);
-    }
-}
-
 // True while the cache holds blocks that may become idle later.
 static bool look_at(struct thread_record *record, uint64_t now_ns) {
     if (lr_load_acquire(&record->state) != THREAD_OWNED) {
         return false;
     }
     if (lr_load_relaxed(&record->generation) != lr_thread_generation()) {
+        lr_store_relaxed(&record->state, THREAD_TAKEN); // no other thread knows it
         adopt(record);
         return false;
     }
@@ -114,21 +126,22 @@ static bool look_at(struct thread_record *record, uint64_t now_ns) {
         record->idle_since_ns = now_ns;
         return filled;
     }
-    uint64_t idle_since_ns = record->idle_since_ns;
     if (now_ns - record->idle_since_ns < lr_opt_idle_thread_ms() * MS_NS) {
         return filled;
     }
-    uint32_t thread_id = lr_load_relaxed(&record->thread_id);
+    struct sighting seen = {.idle_since_ns = record->idle_since_ns,
+                            .thread_id = lr_load_relaxed(&record->thread_id)};
     uint64_t mask = lr_load_relaxed(&record->signal_mask);
     // Asked first without disturbing a thread that runs on its cached blocks.
-    enum lr_os_thread_activity activity = lr_os_thread_activity(thread_id, mask);
-    if (filled && activity == LR_OS_THREAD_BLOCKED &&
-        try_take(record, thread_id, mask, idle_since_ns)) {
+    enum lr_os_thread_activity activity = lr_os_thread_activity(seen.thread_id, mask);
+    if (filled && activity == LR_OS_THREAD_BLOCKED && try_take(record, &seen, mask)) {
         return false;
     }
     if (activity == LR_OS_THREAD_GONE) {
-        lr_thread_state_note_end();
-        adopt(record);
+        if (take_as_seen(record, &seen)) {
+            lr_thread_state_note_end();
+            adopt(record);
+        }
         return false;
     }
     record->idle_since_ns = now_ns; // not before another period has passed

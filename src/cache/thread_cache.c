@@ -127,6 +127,7 @@ static void try_grow(struct thread_cache *cache, unsigned size_class, size_t wan
             return;
         }
         sweep(cache);
+        bytes = (slots - slots_of(&cache->bins[size_class])) * lr_classes[size_class].bytes;
         if (!within_budget(cache, bytes)) {
             return;
         }
