@@ -159,10 +159,10 @@ enum step {
     S_EMPTIED,
     S_RELEASE,
     S_WAKE,
-    // adopt()
+    // take_as_seen(), adopt()
     S_ADOPT,
-    S_ADOPT_TAKE,
     S_ADOPT_SAME,
+    S_ADOPT_BUSY,
     S_ADOPT_EMPTY,
     S_ADOPT_EMPTIED,
     S_ADOPT_FREE,
@@ -253,11 +253,11 @@ static const struct instruction program[STEPS] = {
     ACCESS(S_RELEASE, RELEASE, STATE, R_OWNED, S_WAKE, 0, "taken -> owned")
     ROW(S_WAKE, FUTEX_WAKE, 0, 0, 0, S_LOOK, 0, WAKE, 0, "wakes who waits")
 
-    ACCESS(S_ADOPT, LOAD, BUSY, 0, S_ADOPT_TAKE, S_LOOK, "the thread is gone: is busy 0?")
-    ROW(S_ADOPT_TAKE, SWAP, STATE, R_OWNED, R_TAKEN, S_ADOPT_SAME, S_LOOK, ALWAYS, 0,
-        "adopt: owned -> taken")
-    ROW(S_ADOPT_SAME, IS_SAME, 0, 0, 0, S_ADOPT_EMPTY, S_RELEASE, SAME_OWNER, 0,
+    ROW(S_ADOPT, SWAP, STATE, R_OWNED, R_TAKEN, S_ADOPT_SAME, S_LOOK, ALWAYS, 0,
+        "the thread is gone: owned -> taken")
+    ROW(S_ADOPT_SAME, IS_SAME, 0, 0, 0, S_ADOPT_BUSY, S_RELEASE, SAME_OWNER, 0,
         "adopt: is it the same thread?")
+    ACCESS(S_ADOPT_BUSY, LOAD, BUSY, 0, S_ADOPT_EMPTY, S_LOOK, "adopt: is busy 0?")
     STEP(S_ADOPT_EMPTY, USE, S_ADOPT_EMPTIED, 0, "adopt: begins to empty the cache")
     STEP(S_ADOPT_EMPTIED, USED, S_ADOPT_FREE, 0, "adopt: has emptied it")
     STEP(S_ADOPT_FREE, FREE_RECORD, S_LOOK, 0, "adopt: taken -> free")

@@ -20,14 +20,18 @@ static bool in_child;
 
 bool test_child_is_current(void) { return in_child; }
 
-void test_child_mark_current(void) { in_child = true; }
+void test_child_mark_current(void) {
+    in_child = true;
+    // Check's own handlers, which the child inherits, would kill the test instead of this child.
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGALRM, SIG_DFL);
+}
 
 static _Noreturn void run_child(const int err_pipe[2], void (*body)(void *), void *arg) {
-    in_child = true;
+    test_child_mark_current();
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    signal(SIGTERM, SIG_DFL); // Check's handlers would end the test instead of this child
-    signal(SIGINT, SIG_DFL);
     dup2(err_pipe[1], STDERR_FILENO);
     close(err_pipe[0]);
     close(err_pipe[1]);

@@ -188,7 +188,7 @@ static void use_objects(struct test_worker *worker) {
     void *held[HELD];
     unsigned count = 0;
     struct test_rng rng = {worker->seed};
-    const unsigned c = lr_class_of(64 << worker->index / 2); // two threads a class
+    const unsigned c = lr_class_of((size_t)64 << worker->index / 2); // two threads a class
     const size_t bytes = lr_classes[c].bytes;
     for (unsigned i = 0; i < ROUNDS; i++) {
         const unsigned part = 1 + (unsigned)test_rng_below(&rng, 40);

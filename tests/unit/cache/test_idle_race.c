@@ -81,7 +81,7 @@ START_TEST(test_idle_race__taken_caches_and_working_threads) {
     EXPECT_INT(lr_option_set("scavenger", LR_SCAVENGER_OFF), ==, 0);
     EXPECT_INT(lr_option_set("idle_thread_ms", 1), ==, 0);
     test_crew_start(&crew, WORKERS, live_and_beget, NULL);
-    const uint64_t end = test_now_ms() + 3000;
+    const uint64_t end = test_now_ms() + 2000;
     // Each look finds that a second has passed: what did not change is idle.
     for (uint64_t now_ns = 1000000000; test_now_ms() < end; now_ns += 1000000000) {
         lr_idle_drain(now_ns);
@@ -90,7 +90,7 @@ START_TEST(test_idle_race__taken_caches_and_working_threads) {
     }
     atomic_store(&stop, true);
     test_crew_join(&crew);
-    EXPECT_UINT(lr_idle_counts().drains, >=, 100);
+    EXPECT_UINT(lr_idle_counts().drains, >=, 50);
     lr_thread_state_reclaim(UINT64_MAX / 4);
     lr_thread_state_reclaim(UINT64_MAX / 2);
     expect_all_returned();

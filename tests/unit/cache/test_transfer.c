@@ -144,7 +144,8 @@ START_TEST(test_transfer__ageing) {
     EXPECT_UINT(held(c), ==, 30);
     EXPECT(!lr_transfer_age(0)); // nothing happened
     EXPECT_UINT(held(c), ==, 0);
-    expect_all_returned(); // the spare span has gone too
+    EXPECT_UINT(lr_central_counts(c).spans, ==, 0); // the spare one has gone too
+    expect_all_returned();
 }
 END_TEST
 

@@ -28,8 +28,11 @@ static bool first_task(uint64_t now_ns) {
     return work_left;
 }
 
+static atomic_bool saw_asleep; // in the latest tick
+
 static bool second_task(uint64_t now_ns) {
     (void)now_ns;
+    saw_asleep = lr_load_relaxed(&lr_scavenger_asleep) != 0;
     if (runs[0] != runs[1] + 1) // in the order of their registration
         failed = true;
     runs[1]++;
@@ -122,6 +125,7 @@ START_TEST(test_scavenger__one_thread_of_a_known_name) {
     EXPECT_UINT(named_threads(), ==, 1);
     lr_scavenger_note_used(SIZE_MAX / LR_PAGE_BYTES);
     EXPECT(!lr_scavenger_is_wanted());
+    lr_store_relaxed(&lr_scavenger_wanted, 1); // another thread wanted it at the same time
     lr_scavenger_start();
     expect_more_ticks(3);
     EXPECT_UINT(named_threads(), ==, 1);
@@ -143,15 +147,16 @@ END_TEST
 START_TEST(test_scavenger__sleeps_until_there_is_something_to_do) {
     start_with_tasks();
     start_thread();
-    for (unsigned round = 0; round < 5; round++) {
+    for (unsigned round = 0; round < 3; round++) {
         EXPECT(test_wait_until(sleeps, NULL, 10000));
-        test_sleep_ms(30); // that it is really asleep
+        test_sleep_ms(30);  // that it is really asleep
+        EXPECT(saw_asleep); // it said so before it looked for the last time
         const uint64_t ticks = lr_scavenger_counts().ticks;
         test_sleep_ms(100);
         EXPECT_UINT(lr_scavenger_counts().ticks, ==, ticks);
         work_left = true;
         lr_scavenger_note_activity();
-        expect_more_ticks(30); // and it stays awake as long as there is
+        expect_more_ticks(20); // and it stays awake as long as there is
         work_left = false;
     }
     EXPECT(!failed);
@@ -164,7 +169,7 @@ START_TEST(test_scavenger__no_wake_up_is_lost) {
     start_with_tasks();
     start_thread();
     struct test_rng rng = {test_seed()};
-    const uint64_t end = test_now_ms() + 2000;
+    const uint64_t end = test_now_ms() + 1000;
     while (test_now_ms() < end) {
         if (test_rng_below(&rng, 2) == 0)
             EXPECT(test_wait_until(sleeps, NULL, 10000));

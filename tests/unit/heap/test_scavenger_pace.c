@@ -123,7 +123,7 @@ static void expect_rate(uint64_t rate, size_t bytes) {
 START_TEST(test_scavenger_pace__rate) { expect_rate(256 * LR_MIB, 128 * LR_MIB); }
 END_TEST
 
-START_TEST(test_scavenger_pace__low_rate) { expect_rate(8 * LR_MIB, 16 * LR_MIB); }
+START_TEST(test_scavenger_pace__low_rate) { expect_rate(8 * LR_MIB, 10 * LR_MIB); }
 END_TEST
 
 START_TEST(test_scavenger_pace__little_cpu) {

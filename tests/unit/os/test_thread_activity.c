@@ -90,6 +90,7 @@ static bool proc_shows_system_calls(void) {
 START_TEST(test_thread_activity__running) {
     struct subject subject = {.deed = SPIN};
     start(&subject);
+    EXPECT_INT(lr_os_proc_is_ours(), ==, access("/proc/self/stat", R_OK) == 0);
     for (unsigned i = 0; i < 2000; i++)
         EXPECT_INT(lr_os_thread_activity(subject.id, 0), ==, LR_OS_THREAD_RUNNING);
     stop(&subject);
@@ -182,6 +183,7 @@ static void ask_without_proc(void *arg) {
     if (chroot(".") != 0)
         _exit(TEST_CHILD_SKIP);
     EXPECT(access("/proc", F_OK) != 0);
+    EXPECT(!lr_os_proc_is_ours());
     EXPECT_INT(lr_os_thread_activity(subject.id, 0), ==, LR_OS_THREAD_RUNNING);
     EXPECT_INT(lr_os_thread_activity(lr_os_thread_id(), 0), ==, LR_OS_THREAD_RUNNING);
     stop(&subject);
@@ -213,6 +215,7 @@ static void ask_in_other_namespace(void *arg) {
     }
     struct subject subject = {.deed = SPIN};
     start(&subject);
+    EXPECT(!lr_os_proc_is_ours());
     EXPECT_INT(lr_os_thread_activity(subject.id, 0), ==, LR_OS_THREAD_RUNNING);
     stop(&subject);
     _exit(0);
