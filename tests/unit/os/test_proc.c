@@ -67,8 +67,9 @@ static void *read_slowly(void *arg) {
     const int fd = *(const int *)arg;
     size_t length = 0;
     for (ssize_t got = 1; got > 0; length += (size_t)(got > 0 ? got : 0)) {
-        test_sleep_ms(1);
-        got = read(fd, read_bytes + length, sizeof read_bytes - length);
+        test_sleep_ms(3);
+        const size_t left = sizeof read_bytes - length;
+        got = read(fd, read_bytes + length, left < 4096 ? left : 4096);
     }
     EXPECT_UINT(length, ==, sizeof read_bytes);
     EXPECT_FILLED(read_bytes, sizeof read_bytes, 9);
