@@ -48,18 +48,13 @@ static LR_NOINLINE void free_sized_slow(void *block, size_t size) {
     larder_free(block);
 }
 
-// The bin comes from the block, not from the size: C23 also allows the size of a realloc that left
-// the block where it was. So a wrong size can be seen instead of believed.
+// The bin comes from the block, not from the size. Believing the size would save two instructions
+// and let one wrong size, which other allocators ignore, put a block where larger ones are handed
+// out. It is looked at where that costs nothing: in the slow path, which all large blocks take.
 void larder_free_sized(void *block, size_t size) {
-    size_t page = lr_page_of(block);
-    if (LR_LIKELY(lr_page_in_window(page))) {
-        size_t offset = lr_load_relaxed(lr_class_map(page));
-        if (LR_LIKELY(size_fits(lr_classes[offset / LR_BIN_BYTES].bytes, size)) &&
-            LR_LIKELY(lr_bin_push(lr_bin_at(lr_load_relaxed(&lr_thread_cache), offset), block))) {
-            return;
-        }
+    if (LR_UNLIKELY(LARDER_CHECKED || !lr_free_fast(block))) {
+        free_sized_slow(block, size);
     }
-    free_sized_slow(block, size);
 }
 
 void larder_free_aligned_sized(void *block, size_t alignment, size_t size) {
@@ -125,10 +120,13 @@ static LR_NOINLINE void *realloc_slow(void *block, size_t size) {
     if (lr_good_size(size, LR_MIN_ALIGN) == bytes) {
         return block;
     }
-    int saved_errno = errno;
-    if (bytes > LR_SMALL_MAX && size > LR_SMALL_MAX && lr_large_resize(block, size)) {
+    if (bytes > LR_SMALL_MAX && size > LR_SMALL_MAX) {
+        int saved_errno = errno;
+        void *same = lr_large_resize(block, size) ? block : lr_large_move(block, size);
         errno = saved_errno;
-        return block;
+        if (same != NULL) {
+            return same;
+        }
     }
     if (bytes <= LR_SMALL_MAX && size_fits(bytes, size)) {
         return block;
@@ -156,10 +154,11 @@ void *larder_reallocarray(void *block, size_t count, size_t size) {
     return larder_realloc(block, bytes);
 }
 
-// `alignment` is a power of two.
+// `alignment` is a power of two. A block for a multiple of an alignment up to a page is aligned by
+// itself, see lr_class_of_aligned(); large ones begin at a page.
 static void *alloc_aligned(size_t alignment, size_t size) {
-    if (alignment <= LR_MIN_ALIGN) {
-        return larder_malloc(size);
+    if (LR_LIKELY(alignment <= LR_PAGE_BYTES && size <= LR_SMALL_MAX)) {
+        return larder_malloc(lr_align_up(lr_max(size, 1), alignment));
     }
     return lr_alloc_aligned(size, alignment);
 }

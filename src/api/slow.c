@@ -41,7 +41,7 @@ static void *alloc_class(unsigned size_class) {
     if (LR_UNLIKELY(cache == NULL)) {
         return lr_start() && lr_transfer_get(size_class, &block, 1) == 1 ? block : NULL;
     }
-    // Sizes above the fast path's table, and a cache that was just made or taken back.
+    // Aligned and zeroed blocks, and a cache that was just made or taken back.
     if (!lr_bin_pop(&cache->bins[size_class], &block)) {
         begin_slow(cache);
         block = lr_cache_refill(cache, size_class);
@@ -80,6 +80,11 @@ LR_NOINLINE void *lr_alloc_maybe_zeroed(size_t size, bool *zeroed) {
 }
 
 LR_NOINLINE void *lr_alloc_slow(size_t size) {
+    // A hit of a size above the fast path's table; for smaller ones a second miss.
+    void *block;
+    if (size <= LR_SMALL_MAX && lr_bin_pop(lr_own_bin(lr_bin_offset(lr_class_of(size))), &block)) {
+        return block;
+    }
     bool zeroed;
     return lr_alloc_maybe_zeroed(size, &zeroed);
 }

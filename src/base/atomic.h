@@ -16,6 +16,15 @@ typedef _Atomic(size_t) atomic_sz;
 
 #define lr_load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
 #define lr_load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
+// A relaxed load that the compiler may fold into the instruction that uses the value, which it does
+// not do with an atomic one. For the fast path: an aligned word, read once (the goldens of
+// tests/golden would show a second read).
+#if LARDER_TSAN
+#define lr_load_folded(p) ((size_t)lr_load_relaxed(p))
+#else
+typedef size_t __attribute__((may_alias)) lr_any_word;
+#define lr_load_folded(p) (*(const lr_any_word *)(size_t)(p))
+#endif
 #define lr_store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
 #define lr_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
 #define lr_exchange_acquire(p, v) atomic_exchange_explicit((p), (v), memory_order_acquire)

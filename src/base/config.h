@@ -13,7 +13,7 @@ enum {
     LR_PAGES_PER_HUGE = 1 << (LR_HUGE_SHIFT - LR_PAGE_SHIFT),
     LR_MIN_ALIGN = 16, // max_align_t on x86-64 and aarch64; glibc's promise for every size
     LR_SMALL_SHIFT = 18,
-    LR_FAST_SHIFT = 15,
+    LR_FAST_SHIFT = 11,
     LR_CLASS_COUNT = 97, // class 0 is "no class": large blocks and pages that are not ours
 };
 

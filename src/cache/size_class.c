@@ -27,11 +27,11 @@ const struct class_info lr_classes[LR_CLASS_COUNT] = {
     static_assert((span_pages) < LR_PAGES_PER_HUGE, "a span lies in one huge page");
 #include "cache/size_class.def"
 
-uint16_t lr_bin_offsets[LR_FAST_MAX / LR_MIN_ALIGN + 1] LR_CACHE_ALIGNED;
+uint16_t lr_bin_offsets[LR_FAST_MAX + 1] LR_CACHE_ALIGNED;
 
 void lr_size_class_init(void) {
-    for (size_t i = 0; i <= LR_FAST_MAX / LR_MIN_ALIGN; i++) {
-        lr_bin_offsets[i] = lr_bin_offset(lr_class_of(i * LR_MIN_ALIGN));
+    for (size_t size = 0; size <= LR_FAST_MAX; size++) {
+        lr_bin_offsets[size] = lr_bin_offset(lr_class_of(size));
     }
 }
 
@@ -42,15 +42,10 @@ unsigned lr_class_of_aligned(size_t size, size_t align) {
     if (size > LR_SMALL_MAX || align > LR_PAGE_BYTES) {
         return 0;
     }
-    size_t rounded = lr_align_up(lr_max(size, 1), align);
-    // Spans begin at a page, so all blocks are aligned if their size is. A power of two is a class
-    // of its own, so the search ends within one doubling.
-    for (unsigned c = lr_class_of(rounded); c < LR_CLASS_COUNT; c++) {
-        if ((lr_classes[c].bytes & (align - 1)) == 0) {
-            return c;
-        }
-    }
-    return 0;
+    // Spans begin at a page, so all blocks are aligned if their size is: in each doubling,
+    // multiples of the step between classes are classes. An alignment above the step makes the size
+    // such a multiple; one below the step divides all of them.
+    return lr_class_of(lr_align_up(lr_max(size, 1), align));
 }
 
 size_t lr_good_size(size_t size, size_t align) {

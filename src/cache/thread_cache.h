@@ -43,8 +43,9 @@ struct thread_cache {
 extern _Thread_local _Atomic(struct thread_cache *) lr_thread_cache
     __attribute__((tls_model("initial-exec"))) LR_HIDDEN;
 
-static LR_ALWAYS_INLINE struct bin *lr_bin_at(struct thread_cache *cache, size_t offset) {
-    return (struct bin *)(void *)((char *)cache + offset);
+// The bin of the calling thread's cache.
+static LR_ALWAYS_INLINE struct bin *lr_own_bin(size_t offset) {
+    return (struct bin *)(lr_load_folded(&lr_thread_cache) + offset);
 }
 
 // Takes the bin's newest block; false if it is empty.
@@ -53,7 +54,12 @@ static LR_ALWAYS_INLINE bool lr_bin_pop(struct bin *bin, void **block) {
     if (LR_UNLIKELY(top == bin->base)) {
         return false;
     }
-    bin->top--;
+#if defined(__x86_64__)
+    // In memory, as the compiler does by itself for a push: one instruction less than by register.
+    __asm__("subq $8, %0" : "+m"(bin->top) : : "cc");
+#else
+    bin->top = top - 1;
+#endif
     *block = top[-1];
     return true;
 }
@@ -75,8 +81,7 @@ static LR_ALWAYS_INLINE bool lr_alloc_fast(size_t size, void **block) {
     if (LR_UNLIKELY(size > LR_FAST_MAX)) {
         return false;
     }
-    size_t offset = lr_bin_offsets[(size + LR_MIN_ALIGN - 1) / LR_MIN_ALIGN];
-    return lr_bin_pop(lr_bin_at(lr_load_relaxed(&lr_thread_cache), offset), block);
+    return lr_bin_pop(lr_own_bin(lr_bin_offsets[size]), block);
 }
 
 // False: take the slow path. Any pointer, NULL included: its page is outside the window.
@@ -86,8 +91,7 @@ static LR_ALWAYS_INLINE bool lr_free_fast(void *block) {
     if (LR_UNLIKELY(!lr_page_in_window(page))) {
         return false;
     }
-    size_t offset = lr_load_relaxed((atomic_u16 *)(void *)base + page);
-    return lr_bin_push(lr_bin_at(lr_load_relaxed(&lr_thread_cache), offset), block);
+    return lr_bin_push(lr_own_bin(lr_load_relaxed((atomic_u16 *)(void *)base + page)), block);
 }
 
 // ---- Bins (thread_cache.c): the caller owns the cache and has set busy ----

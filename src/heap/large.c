@@ -55,3 +55,9 @@ bool lr_large_resize(void *block, size_t size) {
     }
     return pages_for(size) == span->page_count || lr_span_resize(span, pages_for(size));
 }
+
+void *lr_large_move(void *block, size_t size) {
+    struct span *span = span_of(block);
+    struct span *moved = span == NULL ? NULL : lr_span_move(span, pages_for(size));
+    return moved == NULL ? NULL : lr_span_start(moved);
+}

@@ -15,6 +15,10 @@ bool lr_large_free(void *block);
 // Usable bytes; 0 if the pointer is not the start of a large block.
 size_t lr_large_bytes(const void *block);
 
+// The block's contents in a block of at least `size` bytes, more than it had, without copying; the
+// old one is gone. NULL, with nothing changed: copy them.
+void *lr_large_move(void *block, size_t size);
+
 // Makes the block's usable size at least `size` without moving it; gives pages back if it shrinks.
 // False if the pages behind it are in use.
 bool lr_large_resize(void *block, size_t size);

@@ -48,7 +48,7 @@ static inline char *lr_page_address(size_t page) {
 }
 
 static inline bool lr_page_in_window(size_t page) {
-    return page < lr_load_relaxed(&lr_window.pages);
+    return page < lr_load_folded(&lr_window.pages);
 }
 
 // Byte offset of the bin in a thread cache, 0 for pages that hold no small blocks.
