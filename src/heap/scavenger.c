@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keeps what the highest demand of the last LARDER_SCAVENGE_DELAY_MS would take back, returns the
-// rest, at most LARDER_SCAVENGE_RATE bytes a second.
+// Keeps what demand.c says is worth keeping, returns the rest, at most LARDER_SCAVENGE_RATE bytes a
+// second.
 #include "heap/scavenger.h"
 
 #include <errno.h>
 
 #include "base/bits.h"
 #include "conf/options.h"
+#include "heap/demand.h"
 #include "heap/release.h"
 #include "heap/span_heap.h"
 #include "os/os.h"
 
 enum {
-    PEAKS = 8, // the delay is watched in this many steps
     TASKS_MOST = 4,
     // The program's atexit handlers run on this stack if its last thread ended (see end_if_last).
     STACK_BYTES = 256 << 10,
@@ -40,9 +40,7 @@ static struct {
     atomic_u64 ticks;
     atomic_u64 cpu_ns;
     // guarded by: tick_busy
-    size_t peaks[PEAKS];
-    uint64_t peak_since_ns;
-    uint32_t peak_at;
+    struct demand demand;
     int64_t account_pages;
     uint64_t account_ns;
     atomic_u32 tick_busy;
@@ -58,27 +56,8 @@ void lr_scavenger_add_task(lr_scavenger_task *task) {
 }
 
 static uint64_t period_ns(void) {
-    uint64_t step = lr_opt_scavenge_delay_ms() * MS_NS / PEAKS;
+    uint64_t step = lr_opt_scavenge_delay_ms() * MS_NS / LR_DEMAND_STEPS;
     return lr_max(lr_min(step, PERIOD_MAX_NS), PERIOD_MIN_NS);
-}
-
-// The highest demand of the last LARDER_SCAVENGE_DELAY_MS, in pages. Ticks may be more frequent
-// than the steps in which it is watched.
-static size_t recent_demand(uint64_t now_ns) {
-    uint64_t step_ns = lr_opt_scavenge_delay_ms() * MS_NS / PEAKS;
-    size_t peak = lr_span_heap_take_peak();
-    if (now_ns - scavenger.peak_since_ns >= step_ns) {
-        scavenger.peak_since_ns = now_ns;
-        scavenger.peaks[++scavenger.peak_at % PEAKS] = peak;
-    } else {
-        size_t *last = &scavenger.peaks[scavenger.peak_at % PEAKS];
-        *last = lr_max(*last, peak);
-    }
-    size_t demand = 0;
-    for (int i = 0; i < PEAKS; i++) {
-        demand = lr_max(demand, scavenger.peaks[i]);
-    }
-    return demand;
 }
 
 // How many pages LARDER_SCAVENGE_RATE allows now. A huge page may overdraw the account, which later
@@ -95,9 +74,13 @@ static size_t allowed_pages(uint64_t now_ns) {
 
 // Returns surplus pages; true while free memory is left to decide about.
 static bool return_surplus(uint64_t now_ns) {
-    size_t demand = recent_demand(now_ns);
-    struct span_heap_counts counts = lr_span_heap_counts();
-    size_t keep = demand > counts.used_pages ? demand - counts.used_pages : 0;
+    struct span_heap_counts counts = lr_span_heap_take_recent();
+    struct demand_sample sample = {.now_ns = now_ns,
+                                   .used_pages = counts.used_pages,
+                                   .peak_pages = counts.peak_used_pages,
+                                   .taken_pages = counts.taken_pages,
+                                   .taken_clean = counts.taken_clean};
+    size_t keep = lr_demand_keep(&scavenger.demand, &sample, lr_opt_scavenge_delay_ms() * MS_NS);
     if (counts.free_dirty_pages <= keep) {
         return counts.free_dirty_pages > 0;
     }
@@ -107,6 +90,7 @@ static bool return_surplus(uint64_t now_ns) {
     }
     size_t released = lr_release_pages(lr_min(counts.free_dirty_pages - keep, allowed));
     scavenger.account_pages -= (int64_t)released;
+    lr_demand_note_released(&scavenger.demand, released);
     // What the kernel refuses (locked memory) is not tried again until something changes.
     return released != 0 || keep > 0;
 }
@@ -122,14 +106,14 @@ static bool run_tick(void) {
     }
     more |= return_surplus(now);
     lr_counter_add(&scavenger.ticks, 1);
-    lr_store_release(&scavenger.tick_busy, 0); // pairs with the exchange above: peaks[]
+    lr_store_release(&scavenger.tick_busy, 0); // pairs with the exchange above: demand
     return more;
 }
 
 // `idle_ticks`: how many ticks in a row found nothing to do. Sleeping without a timeout only after
 // as many as the delay has steps bounds how often activity wakes the thread.
 static void sleep_until_needed(uint32_t idle_ticks) {
-    bool more = idle_ticks < PEAKS;
+    bool more = idle_ticks < LR_DEMAND_STEPS;
     if (!more) {
         // "Asleep" first, then one more look: the tick's locks order the two. A thread that frees
         // afterwards sees the flag; one that freed before is seen by this tick.

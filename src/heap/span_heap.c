@@ -126,6 +126,17 @@ static size_t take_range(size_t first, size_t pages) {
     return clean;
 }
 
+// As take_range(), for a user of the heap: it is demand.
+static size_t take_for_span(size_t first, size_t pages) {
+    size_t clean = take_range(first, pages);
+    struct span_heap_counts *counts = &heap.counts;
+    counts->taken_pages += pages;
+    counts->taken_clean += clean;
+    counts->peak_used_pages =
+        lr_max(counts->peak_used_pages, counts->used_pages - heap.claimed_pages);
+    return clean;
+}
+
 static void give_range(size_t first, size_t pages, bool clean) {
     FOR_EACH_PART(number, at, length, first, pages) {
         detach((uint32_t)number);
@@ -208,10 +219,8 @@ static bool take_locked(struct page_request *request) {
         return false;
     }
     request->first = first;
-    request->zeroed = take_range(first, pages) == pages;
+    request->zeroed = take_for_span(first, pages) == pages;
     struct span_heap_counts *counts = &heap.counts;
-    counts->peak_used_pages =
-        lr_max(counts->peak_used_pages, counts->used_pages - heap.claimed_pages);
     counts->small_spans += !request->large;
     counts->large_spans += request->large;
     counts->large_pages += request->large ? pages : 0;
@@ -443,9 +452,7 @@ bool lr_span_resize(struct span *span, size_t page_count) {
         size_t end = span->first_page + old;
         done = !over_limit(page_count - old, 0) && range_is_free(end, page_count - old);
         if (done) {
-            take_range(end, page_count - old);
-            heap.counts.peak_used_pages =
-                lr_max(heap.counts.peak_used_pages, heap.counts.used_pages);
+            take_for_span(end, page_count - old);
         }
     } else if (page_count < old) {
         give_range(span->first_page + page_count, old - page_count, clean);
@@ -477,12 +484,14 @@ struct span_heap_counts lr_span_heap_counts(void) {
     return counts;
 }
 
-size_t lr_span_heap_take_peak(void) {
+struct span_heap_counts lr_span_heap_take_recent(void) {
     lr_lock(&lr_span_heap_lock);
-    size_t peak = heap.counts.peak_used_pages;
-    heap.counts.peak_used_pages = heap.counts.used_pages;
+    struct span_heap_counts counts = heap.counts;
+    heap.counts.peak_used_pages = counts.used_pages - heap.claimed_pages;
+    heap.counts.taken_pages = 0;
+    heap.counts.taken_clean = 0;
     lr_unlock(&lr_span_heap_lock);
-    return peak;
+    return counts;
 }
 
 // The first dirty range in a partly used huge page whose ends lie on OS page borders.

@@ -11,7 +11,10 @@ struct span_heap_counts {
     size_t used_pages;       // in spans
     size_t free_dirty_pages; // free and resident
     size_t free_clean_pages; // free, returned or never touched
-    size_t peak_used_pages;  // highest used_pages since lr_span_heap_take_peak() was last called
+    // Since lr_span_heap_take_recent() was last called:
+    size_t peak_used_pages; // highest used_pages
+    size_t taken_pages;     // taken by spans
+    size_t taken_clean;     // of them, those that were clean
     size_t small_spans;
     size_t large_spans;
     size_t large_pages;
@@ -42,8 +45,8 @@ bool lr_span_resize(struct span *span, size_t page_count);
 bool lr_span_heap_window_full(size_t pages);
 
 struct span_heap_counts lr_span_heap_counts(void);
-// used_pages' peak since the last call.
-size_t lr_span_heap_take_peak(void);
+// The same; what is counted since the last call begins anew.
+struct span_heap_counts lr_span_heap_take_recent(void);
 
 // Called with no lock held when memory ran out, before the last try: gives cached blocks back.
 void lr_span_heap_set_reclaim(void (*reclaim)(void));

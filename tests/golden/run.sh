@@ -49,7 +49,7 @@ for path in $("$program"); do
     fi
     measured=$(awk -v calls=$calls "$count" "$out")
     word=$(awk -v m="$measured" -v a="$allowed" \
-        'BEGIN { print m > a ? "TOO MANY" : m < a ? "fewer: lower the golden" : "" }')
+        'BEGIN { print (m + 0 > a + 0 ? "TOO MANY" : m + 0 < a + 0 ? "fewer" : "") }')
     printf '%-28s %10s %8s %s\n' "$path" "$measured" "$allowed" "$word"
     [ "$word" != "TOO MANY" ] && [ "$measured" != 0.00 ] || failed=1
 done

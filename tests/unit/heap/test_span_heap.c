@@ -115,14 +115,14 @@ START_TEST(test_span_heap__peak_since_it_was_taken) {
     struct span *const first = lr_span_alloc_large(500, 1);
     struct span *const second = lr_span_alloc_large(300, 1);
     lr_span_free(second);
-    EXPECT_UINT(lr_span_heap_take_peak(), ==, 800);
-    EXPECT_UINT(lr_span_heap_take_peak(), ==, 500);
+    EXPECT_UINT(lr_span_heap_take_recent().peak_used_pages, ==, 800);
+    EXPECT_UINT(lr_span_heap_take_recent().peak_used_pages, ==, 500);
     EXPECT(lr_span_resize(first, 600));
     EXPECT(lr_span_resize(first, 1));
-    EXPECT_UINT(lr_span_heap_take_peak(), ==, 600);
+    EXPECT_UINT(lr_span_heap_take_recent().peak_used_pages, ==, 600);
     lr_span_free(first);
-    EXPECT_UINT(lr_span_heap_take_peak(), ==, 1);
-    EXPECT_UINT(lr_span_heap_take_peak(), ==, 0);
+    EXPECT_UINT(lr_span_heap_take_recent().peak_used_pages, ==, 1);
+    EXPECT_UINT(lr_span_heap_take_recent().peak_used_pages, ==, 0);
 }
 END_TEST
 

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// How many free pages are worth keeping, judged by what the heap's users took lately. Arithmetic on
+// a history, no lock and no clock of its own.
+#ifndef LARDER_HEAP_DEMAND_H
+#define LARDER_HEAP_DEMAND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    LR_DEMAND_STEPS = 8,   // the delay is watched in this many steps
+    LR_DEMAND_LONGEST = 4, // delays that the watch may grow to
+};
+
+struct demand {
+    size_t peaks[LR_DEMAND_STEPS * LR_DEMAND_LONGEST]; // of used pages, a step each
+    uint64_t step_since_ns;
+    uint32_t at;             // the step that is watched now
+    uint32_t watched;        // steps that count: the watch; 0 stands for one delay
+    size_t released;         // pages returned that were not taken again so far
+    size_t extra;            // pages kept beyond the demand
+    uint64_t quiet_since_ns; // the watch was last changed
+    uint64_t idle_since_ns;  // nobody has taken pages since
+};
+
+// What happened since the last sample.
+struct demand_sample {
+    uint64_t now_ns;
+    size_t used_pages;
+    size_t peak_pages;  // highest used_pages
+    size_t taken_pages; // by the heap's users
+    size_t taken_clean; // of them, those that were not resident
+};
+
+// Free pages to keep.
+size_t lr_demand_keep(struct demand *demand, const struct demand_sample *sample, uint64_t delay_ns);
+void lr_demand_note_released(struct demand *demand, size_t pages);
+
+#endif

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How much free memory is worth keeping, on histories made up for it.
+#include "heap/demand.h"
+
+#include "../../support/support.h"
+
+#define MS ((uint64_t)1000000)
+#define DELAY (800 * MS)
+#define STEP (DELAY / LR_DEMAND_STEPS)
+
+static struct demand demand;
+static uint64_t now;
+
+// A step later: `used` pages of at most `peak` are in use, and `taken` were taken, `clean` of them
+// not resident.
+static size_t step(size_t used, size_t peak, size_t taken, size_t clean) {
+    now += STEP;
+    const struct demand_sample sample = {.now_ns = now,
+                                         .used_pages = used,
+                                         .peak_pages = peak,
+                                         .taken_pages = taken,
+                                         .taken_clean = clean};
+    return lr_demand_keep(&demand, &sample, DELAY);
+}
+
+static void begin(void) { now = 1000 * DELAY; }
+
+START_TEST(test_demand__keeps_what_the_delay_s_peak_would_take) {
+    begin();
+    EXPECT_UINT(step(100, 100, 1, 0), ==, 0);
+    EXPECT_UINT(step(40, 90, 1, 0), ==, 60);
+    for (int i = 2; i < LR_DEMAND_STEPS; i++)
+        EXPECT_UINT(step(40, 40, 1, 0), ==, 60);
+    EXPECT_UINT(step(40, 40, 1, 0), ==, 50); // the 100 are a delay ago
+    EXPECT_UINT(step(40, 40, 1, 0), ==, 0);
+    EXPECT_UINT(step(150, 40, 1, 0), ==, 0); // the use may have risen since the peak was read
+}
+END_TEST
+
+START_TEST(test_demand__samples_within_a_step_count_as_one) {
+    begin();
+    EXPECT_UINT(step(10, 100, 1, 0), ==, 90);
+    for (int i = 0; i < 100; i++) {
+        const struct demand_sample sample = {.now_ns = now + STEP - 1, .used_pages = 10};
+        EXPECT_UINT(lr_demand_keep(&demand, &sample, DELAY), ==, 90);
+    }
+}
+END_TEST
+
+// Memory that was returned and is wanted again at once: a swing longer than the delay.
+START_TEST(test_demand__refaults_lengthen_the_watch) {
+    begin();
+    step(10000, 10000, 10000, 10000); // fresh memory is no refault
+    for (int i = 0; i < 2 * LR_DEMAND_STEPS; i++)
+        step(2000, 2000, 1, 0);
+    EXPECT_UINT(step(2000, 2000, 1, 0), ==, 0);
+    lr_demand_note_released(&demand, 8000);
+    step(10000, 10000, 8000, 8000);
+    for (int i = 0; i < 3 * LR_DEMAND_STEPS; i++)
+        EXPECT_UINT(step(2000, 2000, 1, 0), >=, 8000);
+    for (int i = 0; i < 20 * LR_DEMAND_STEPS; i++)
+        step(2000, 2000, 1, 0);
+    EXPECT_UINT(step(2000, 2000, 1, 0), <, 100); // it was not wanted again
+}
+END_TEST
+
+// Free runs that are too short: the demand is no higher, and yet memory is touched anew.
+START_TEST(test_demand__refaults_keep_what_is_split_up) {
+    begin();
+    for (int i = 0; i < LR_DEMAND_STEPS; i++)
+        EXPECT_UINT(step(5000, 5000, 100, 0), ==, 0);
+    lr_demand_note_released(&demand, 1000);
+    EXPECT_UINT(step(5000, 5000, 1000, 900), ==, 900);
+    EXPECT_UINT(step(5000, 5000, 1000, 900), ==, 900); // only 100 more had been returned
+}
+END_TEST
+
+START_TEST(test_demand__when_the_load_ends_all_is_given_up) {
+    begin();
+    step(5000, 5000, 100, 0);
+    lr_demand_note_released(&demand, 5000);
+    EXPECT_UINT(step(5000, 5000, 5000, 5000), ==, 5000);
+    EXPECT_UINT(step(100, 5000, 0, 0), >=, 5000);
+    size_t keep = SIZE_MAX;
+    for (int i = 0; i < 2 * LR_DEMAND_STEPS + 1; i++)
+        keep = step(100, 100, 0, 0);
+    EXPECT_UINT(keep, ==, 0);
+}
+END_TEST
+
+START_TEST(test_demand__without_a_delay_only_the_last_samples_count) {
+    begin();
+    const struct demand_sample high = {.now_ns = now, .used_pages = 5, .peak_pages = 100};
+    EXPECT_UINT(lr_demand_keep(&demand, &high, 0), ==, 95);
+    for (int i = 0; i < LR_DEMAND_STEPS; i++) {
+        const struct demand_sample low = {.now_ns = ++now, .used_pages = 5, .peak_pages = 5};
+        lr_demand_keep(&demand, &low, 0);
+    }
+    const struct demand_sample low = {.now_ns = ++now, .used_pages = 5, .peak_pages = 5};
+    EXPECT_UINT(lr_demand_keep(&demand, &low, 0), ==, 0);
+}
+END_TEST
+
+Suite *lr_suite(void) {
+    Suite *suite = suite_create("demand");
+    test_add(suite, test_demand__keeps_what_the_delay_s_peak_would_take);
+    test_add(suite, test_demand__samples_within_a_step_count_as_one);
+    test_add(suite, test_demand__refaults_lengthen_the_watch);
+    test_add(suite, test_demand__refaults_keep_what_is_split_up);
+    test_add(suite, test_demand__when_the_load_ends_all_is_given_up);
+    test_add(suite, test_demand__without_a_delay_only_the_last_samples_count);
+    return suite;
+}
