@@ -167,7 +167,8 @@ void lr_cache_overflow(struct thread_cache *cache, unsigned size_class, void *bl
     count_slow_call(cache);
     bin->hot = 1;
     size_t slots = slots_of(bin);
-    if (bin->fed != 0 || slots < 2 * batch_most(size_class)) {
+    bool fed = bin->fed != 0;
+    if (fed || slots < batch_most(size_class)) {
         try_grow(cache, size_class, 2 * slots);
     }
     if (slots_of(bin) == slots) {
@@ -176,7 +177,8 @@ void lr_cache_overflow(struct thread_cache *cache, unsigned size_class, void *bl
             lr_transfer_put(size_class, &block, 1);
             return;
         }
-        flush_oldest(cache, size_class, slots - slots / 2);
+        // A bin that only takes in will not be asked for what it holds.
+        flush_oldest(cache, size_class, fed ? slots - slots / 2 : slots);
     }
     LR_CHECK(lr_bin_push(bin, block));
 }

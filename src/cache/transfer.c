@@ -16,7 +16,7 @@ enum {
 
 // One class may hold this many bytes of blocks, or a few blocks if they are large: so far a
 // producer gets ahead of a consumer without a lock of the central list.
-#define CLASS_BYTES (256 * LR_KIB)
+#define CLASS_BYTES (128 * LR_KIB)
 #define CLASS_OBJECTS_MIN 8
 
 struct transfer {
