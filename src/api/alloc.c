@@ -39,18 +39,26 @@ static LR_ALWAYS_INLINE bool size_fits(size_t bytes, size_t size) {
     return size - 1 < bytes && 2 * size + LR_MIN_ALIGN > bytes;
 }
 
+// True if a block of `bytes` may have been requested with `size`.
+static bool may_be_size(size_t bytes, size_t size) {
+    if (bytes <= LR_SMALL_MAX) {
+        return size_fits(bytes, size) || lr_good_size(size, LR_MIN_ALIGN) == bytes;
+    }
+    return size <= bytes && bytes - size < LR_PAGE_BYTES; // realloc cuts large blocks to size
+}
+
 static LR_NOINLINE void free_sized_slow(void *block, size_t size) {
     size_t bytes = block == NULL ? 0 : lr_block_bytes(block);
-    bool fits = size_fits(bytes, size) || lr_good_size(size, LR_MIN_ALIGN) == bytes;
-    if (bytes != 0 && !fits) {
+    bool checked = LARDER_CHECKED ? bytes > 0 : bytes > LR_SMALL_MAX;
+    if (checked && !may_be_size(bytes, size)) {
         lr_misuse_report_size(block, size, bytes);
     }
     larder_free(block);
 }
 
-// The bin comes from the block, not from the size. Believing the size would save two instructions
+// The bin comes from the block, not from the size. Believing the size would save an instruction
 // and let one wrong size, which other allocators ignore, put a block where larger ones are handed
-// out. It is looked at where that costs nothing: in the slow path, which all large blocks take.
+// out. It is looked at where that costs nothing: for large blocks, which all take the slow path.
 void larder_free_sized(void *block, size_t size) {
     if (LR_UNLIKELY(LARDER_CHECKED || !lr_free_fast(block))) {
         free_sized_slow(block, size);
@@ -122,10 +130,10 @@ static LR_NOINLINE void *realloc_slow(void *block, size_t size) {
     }
     if (bytes > LR_SMALL_MAX && size > LR_SMALL_MAX) {
         int saved_errno = errno;
-        void *same = lr_large_resize(block, size) ? block : lr_large_move(block, size);
+        void *resized = lr_large_resize(block, size);
         errno = saved_errno;
-        if (same != NULL) {
-            return same;
+        if (resized != NULL) {
+            return resized;
         }
     }
     if (bytes <= LR_SMALL_MAX && size_fits(bytes, size)) {

@@ -21,9 +21,12 @@ typedef _Atomic(size_t) atomic_sz;
 // tests/golden would show a second read).
 #if LARDER_TSAN
 #define lr_load_folded(p) ((size_t)lr_load_relaxed(p))
+#define lr_load_folded_u16(p) lr_load_relaxed(p)
 #else
 typedef size_t __attribute__((may_alias)) lr_any_word;
+typedef uint16_t __attribute__((may_alias)) lr_any_u16;
 #define lr_load_folded(p) (*(const lr_any_word *)(size_t)(p))
+#define lr_load_folded_u16(p) (*(const lr_any_u16 *)(size_t)(p))
 #endif
 #define lr_store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
 #define lr_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)

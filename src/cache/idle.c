@@ -162,15 +162,17 @@ bool lr_idle_drain(uint64_t now_ns) {
     bool more = false;
     struct lr_rcu_node *node = &lr_thread_registry;
     do {
-        // A section a record: fork() waits for the end of one and so never meets a TAKEN record.
-        // What is linked stays linked in between, because records are removed by this same thread
-        // only.
-        lr_rcu_read_lock();
-        node = lr_rcu_list_next(node);
+        // The lock is held for one record at a time: fork() takes it too and so never meets a TAKEN
+        // record, and threads that are born wait for one look only. What is linked stays linked in
+        // between, because records are removed by ticks only. (Not a read-side section: in inline
+        // mode this is a thread of the program, and liburcu aborts if it has no memory left to
+        // register it.)
+        lr_lock(&lr_registry_lock);
+        node = node->next;
         if (node != &lr_thread_registry) {
             more |= look_at(lr_thread_record_of(node), now_ns);
         }
-        lr_rcu_read_unlock();
+        lr_unlock(&lr_registry_lock);
     } while (node != &lr_thread_registry);
     return more;
 }

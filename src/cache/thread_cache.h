@@ -91,7 +91,8 @@ static LR_ALWAYS_INLINE bool lr_free_fast(void *block) {
     if (LR_UNLIKELY(!lr_page_in_window(page))) {
         return false;
     }
-    return lr_bin_push(lr_own_bin(lr_load_relaxed((atomic_u16 *)(void *)base + page)), block);
+    size_t offset = lr_load_folded_u16((atomic_u16 *)(void *)base + page);
+    return lr_bin_push(lr_own_bin(offset), block);
 }
 
 // ---- Bins (thread_cache.c): the caller owns the cache and has set busy ----

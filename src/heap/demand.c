@@ -3,7 +3,7 @@
 // that are taken again soon after they were returned show that it is too short (the load swings
 // slowly) or that free pages are of more use than their number says (no run of them is long
 // enough): then it becomes longest at once, and that many pages more are kept. Without such
-// refaults both shrink step by step, and when nobody takes pages at all they are given up.
+// refaults both shrink step by step, and when the load ends they are given up.
 #include "heap/demand.h"
 
 #include <stdbool.h>
@@ -13,7 +13,8 @@
 enum {
     PEAKS = LR_DEMAND_STEPS * LR_DEMAND_LONGEST,
     REFAULT_MIN = 256, // pages in a sample; fewer cost less than they would hold back
-    IDLE_DELAYS = 2,   // without a page taken: the load is over
+    BUSY_MIN = 64,     // pages taken in a sample; a few spans now and then are no load
+    IDLE_DELAYS = 2,   // without load: it is over
 };
 
 static void note_peak(struct demand *demand, const struct demand_sample *sample,
@@ -37,7 +38,7 @@ static void reset(struct demand *demand, uint64_t now_ns) {
 
 static void adapt(struct demand *demand, const struct demand_sample *sample, uint64_t delay_ns) {
     uint64_t now_ns = sample->now_ns;
-    if (sample->taken_pages > 0) {
+    if (sample->taken_pages >= BUSY_MIN) {
         demand->idle_since_ns = now_ns;
     }
     bool idle = now_ns - demand->idle_since_ns >= IDLE_DELAYS * delay_ns;

@@ -72,6 +72,30 @@ bool lr_direct_free(void *start) {
     return true;
 }
 
+void *lr_direct_resize(void *start, size_t bytes) {
+    if (lr_load_relaxed(&block_count) == 0) {
+        return NULL;
+    }
+    bytes = lr_align_up(bytes, lr_os_page_bytes());
+    // The lock is held over the system call: a child forked in between would not know the block,
+    // and the address it leaves may be another block's at once.
+    lr_lock(&lr_direct_lock);
+    struct direct_block **link = find(start);
+    struct direct_block *block = *link;
+    void *now = NULL;
+    if (block != NULL) {
+        now = bytes == block->bytes ? start : lr_os_remap(start, block->bytes, bytes);
+    }
+    if (now != NULL) {
+        *link = block->next;
+        block_bytes += bytes - block->bytes;
+        *block = (struct direct_block){.start = now, .bytes = bytes, .next = *bucket_of(now)};
+        *bucket_of(now) = block;
+    }
+    lr_unlock(&lr_direct_lock);
+    return now;
+}
+
 size_t lr_direct_bytes(const void *start) {
     if (lr_load_relaxed(&block_count) == 0) {
         return 0;

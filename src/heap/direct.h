@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Large blocks outside the window, each a mapping of its own: for alignments beyond the window's
-// and for the day the window is full.
+// Large blocks outside the window, each a mapping of its own: for alignments beyond the window's,
+// for the day the window is full, and for blocks that grow on and on.
 #ifndef LARDER_HEAP_DIRECT_H
 #define LARDER_HEAP_DIRECT_H
 
@@ -15,6 +15,9 @@ extern struct lr_lock lr_direct_lock;
 void *lr_direct_alloc(size_t bytes, size_t align);
 // False if the pointer is not such a block.
 bool lr_direct_free(void *start);
+// Changes the length; the block may move. NULL, with nothing changed, if the pointer is not such a
+// block or the kernel refuses.
+void *lr_direct_resize(void *start, size_t bytes);
 // 0 if the pointer is not such a block.
 size_t lr_direct_bytes(const void *start);
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "heap/large.h"
 
+#include <string.h>
+
 #include "base/bits.h"
+#include "conf/options.h"
 #include "heap/direct.h"
 #include "heap/span_heap.h"
 
@@ -48,16 +51,26 @@ size_t lr_large_bytes(const void *block) {
     return span != NULL ? lr_span_bytes(span) : lr_direct_bytes(block);
 }
 
-bool lr_large_resize(void *block, size_t size) {
-    struct span *span = span_of(block);
-    if (span == NULL) {
-        return lr_direct_bytes(block) >= size;
+// Grows a block for the first time beyond what its neighbours leave: one copy to where the kernel
+// can move its pages from then on.
+static void *move_out(struct span *span, size_t size) {
+    void *block = lr_direct_alloc(size, LR_PAGE_BYTES);
+    if (block != NULL) {
+        memcpy(block, lr_span_start(span), lr_span_bytes(span));
+        lr_span_free(span);
     }
-    return pages_for(size) == span->page_count || lr_span_resize(span, pages_for(size));
+    return block;
 }
 
-void *lr_large_move(void *block, size_t size) {
+void *lr_large_resize(void *block, size_t size) {
     struct span *span = span_of(block);
-    struct span *moved = span == NULL ? NULL : lr_span_move(span, pages_for(size));
-    return moved == NULL ? NULL : lr_span_start(moved);
+    if (span == NULL) {
+        return lr_direct_resize(block, size);
+    }
+    if (pages_for(size) == span->page_count || lr_span_resize(span, pages_for(size))) {
+        return block;
+    }
+    // The limit counts pages of the window only.
+    bool out = lr_span_bytes(span) >= LR_LARGE_MOVE_OUT && lr_opt_heap_limit() == 0;
+    return out ? move_out(span, size) : NULL;
 }

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/config.h"
+
 // `size` at most PTRDIFF_MAX, `align` a power of two. NULL: out of memory. *zeroed: reads as zero.
 void *lr_large_alloc(size_t size, size_t align, bool *zeroed);
 
@@ -15,12 +17,13 @@ bool lr_large_free(void *block);
 // Usable bytes; 0 if the pointer is not the start of a large block.
 size_t lr_large_bytes(const void *block);
 
-// The block's contents in a block of at least `size` bytes, more than it had, without copying; the
-// old one is gone. NULL, with nothing changed: copy them.
-void *lr_large_move(void *block, size_t size);
+// Blocks of at least this size that have to move to grow leave the window. (It is where glibc's
+// threshold for mapped blocks ends too: mapping smaller ones anew costs more than copying them.)
+#define LR_LARGE_MOVE_OUT (32 * LR_MIB)
 
-// Makes the block's usable size at least `size` without moving it; gives pages back if it shrinks.
-// False if the pages behind it are in use.
-bool lr_large_resize(void *block, size_t size);
+// Makes the block's usable size at least `size`, where it is or by moving its pages; gives pages
+// back if it shrinks. Where the block is now; NULL, with nothing changed: the contents have to be
+// copied to another block.
+void *lr_large_resize(void *block, size_t size);
 
 #endif

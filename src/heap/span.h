@@ -20,7 +20,6 @@ struct span {
     uint8_t size_class; // 0: large
     uint8_t bucket;     // guarded by: central lock of the class; which list it is on
     uint8_t zeroed;     // the pages read as zero when the span was made
-    uint8_t moved;      // large: its pages were moved here, so they are a mapping of their own
     uint16_t record_bytes; // of this descriptor, for its return
     struct span *next;     // guarded by: central lock of the class
     struct span *prev;

@@ -19,8 +19,6 @@
 #include "os/os.h"
 
 enum { FILL_LISTS = LR_PAGES_PER_HUGE, FILL_WORDS = FILL_LISTS / 64 };
-// Below it copying a block costs no more than two system calls and their page-table work.
-enum { MOVE_PAGES_MIN = 64 };
 
 // Partly used huge pages by the length of their longest free run (1 to 255).
 struct fill_set {
@@ -179,11 +177,8 @@ static size_t find_part(unsigned pages, unsigned align) {
     return 0;
 }
 
-static size_t find_whole(uint32_t count, uint32_t align, bool clean_first) {
-    uint32_t number = clean_first ? lr_runs_take(count, align, RUN_CLEAN) : 0;
-    if (number == 0) {
-        number = lr_runs_take(count, align, RUN_DIRTY);
-    }
+static size_t find_whole(uint32_t count, uint32_t align) {
+    uint32_t number = lr_runs_take(count, align, RUN_DIRTY);
     if (number == 0 && align == 1) {
         number = lr_runs_take_joined(count);
     }
@@ -197,9 +192,8 @@ struct page_request {
     size_t pages;
     size_t align; // pages, a power of two
     bool large;
-    bool clean_first; // memory in the pages would be of no use
-    bool zeroed;      // answer: all pages read as zero
-    size_t first;     // answer
+    size_t first; // the answer
+    bool zeroed;  // all pages read as zero
 };
 
 // Pages from what the heap has; false if it has to grow.
@@ -212,7 +206,7 @@ static bool take_locked(struct page_request *request) {
     } else {
         size_t count = (pages + LR_PAGES_PER_HUGE - 1) / LR_PAGES_PER_HUGE;
         size_t huge_align = lr_max(align / LR_PAGES_PER_HUGE, 1);
-        first = find_whole((uint32_t)count, (uint32_t)huge_align, request->clean_first);
+        first = find_whole((uint32_t)count, (uint32_t)huge_align);
         // Members beyond the pages wanted become partly used by take_range; none is left over.
     }
     if (first == 0) {
@@ -357,31 +351,21 @@ struct span *lr_span_alloc_small(uint32_t page_count, uint16_t object_count, uin
     return span;
 }
 
-static struct span *make_large(struct page_request *request) {
-    request->large = true;
-    struct span *span = make_span(request, 1);
+struct span *lr_span_alloc_large(size_t page_count, size_t align_pages) {
+    struct page_request request = {.pages = page_count, .align = align_pages, .large = true};
+    struct span *span = make_span(&request, 1);
     if (span != NULL) {
         lr_store_relaxed(&lr_window.span_map[span->first_page], lr_span_id(span));
     }
     return span;
 }
 
-struct span *lr_span_alloc_large(size_t page_count, size_t align_pages) {
-    struct page_request request = {.pages = page_count, .align = align_pages};
-    return make_large(&request);
-}
-
-enum leave { LEAVE_DIRTY, LEAVE_CLEAN, LEAVE_LOST };
-
-// LEAVE_LOST: the address range is somebody else's now; its pages stay in use for ever.
-static void end_span(struct span *span, enum leave leave) {
+void lr_span_free(struct span *span) {
     bool large = span->size_class == 0;
     size_t pages = span->page_count;
     set_maps(span, large ? 1 : pages, 0, 0);
     lr_lock(&lr_span_heap_lock);
-    if (leave != LEAVE_LOST) {
-        give_range(span->first_page, pages, leave == LEAVE_CLEAN);
-    }
+    give_range(span->first_page, pages, false);
     heap.counts.small_spans -= !large;
     heap.counts.large_spans -= large;
     heap.counts.large_pages -= large ? pages : 0;
@@ -389,38 +373,6 @@ static void end_span(struct span *span, enum leave leave) {
     lr_unlock(&lr_span_heap_lock);
     lr_meta_free(span, span->record_bytes);
     lr_scavenger_note_free(dirty);
-}
-
-// Ends the separate mapping of pages that were moved here; true if they are clean now. If the
-// kernel refuses, a later move from there is refused too, and copied.
-static bool unmove(struct span *span, size_t from_page, size_t pages) {
-    return span->moved != 0 && lr_os_remap(lr_page_address(from_page), pages << LR_PAGE_SHIFT);
-}
-
-void lr_span_free(struct span *span) {
-    bool clean = unmove(span, span->first_page, span->page_count);
-    end_span(span, clean ? LEAVE_CLEAN : LEAVE_DIRTY);
-}
-
-struct span *lr_span_move(struct span *span, size_t page_count) {
-    if (span->page_count < MOVE_PAGES_MIN || !lr_window.reserved ||
-        lr_opt_thp() != LR_THP_DEFAULT) {
-        return NULL;
-    }
-    struct page_request request = {.pages = page_count, .align = 1, .clean_first = true};
-    struct span *to = make_large(&request);
-    if (to == NULL) {
-        return NULL;
-    }
-    enum lr_os_move moved =
-        lr_os_move(lr_span_start(span), lr_span_bytes(span), lr_span_start(to), lr_span_bytes(to));
-    if (moved == LR_OS_MOVE_REFUSED) {
-        end_span(to, LEAVE_DIRTY);
-        return NULL;
-    }
-    to->moved = 1;
-    end_span(span, moved == LR_OS_MOVE_DONE ? LEAVE_CLEAN : LEAVE_LOST);
-    return to;
 }
 
 // True if all of the pages are free now.
@@ -443,10 +395,6 @@ static bool range_is_free(size_t first, size_t pages) {
 bool lr_span_resize(struct span *span, size_t page_count) {
     size_t old = span->page_count;
     bool done = true;
-    if (page_count > old && span->moved != 0) {
-        return false; // the pages behind it are another mapping
-    }
-    bool clean = page_count < old && unmove(span, span->first_page + page_count, old - page_count);
     lr_lock(&lr_span_heap_lock);
     if (page_count > old) {
         size_t end = span->first_page + old;
@@ -455,7 +403,7 @@ bool lr_span_resize(struct span *span, size_t page_count) {
             take_for_span(end, page_count - old);
         }
     } else if (page_count < old) {
-        give_range(span->first_page + page_count, old - page_count, clean);
+        give_range(span->first_page + page_count, old - page_count, false);
     }
     if (done) {
         heap.counts.large_pages += page_count - old;

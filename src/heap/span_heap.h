@@ -33,10 +33,6 @@ struct span *lr_span_alloc_small(uint32_t page_count, uint16_t object_count, uin
 struct span *lr_span_alloc_large(size_t page_count, size_t align_pages);
 void lr_span_free(struct span *span);
 
-// A large span of `page_count` pages, more than `span` has, with the pages of `span` at its
-// beginning; `span` is gone. NULL, with nothing changed: the contents have to be copied.
-struct span *lr_span_move(struct span *span, size_t page_count);
-
 // Changes a large span's length in place; growing needs the pages behind it to be free.
 bool lr_span_resize(struct span *span, size_t page_count);
 

@@ -38,23 +38,12 @@ struct lr_os_range {
 };
 size_t lr_os_purge_ranges(const struct lr_os_range *ranges, size_t count, uint64_t *calls);
 
-// Moves the pages of [from, from+old_bytes) to `to`, without copying; the mapping there becomes
-// `new_bytes` long. Both ranges are committed and lie in a reservation, and the pages at `to` are
-// of no value.
-enum lr_os_move {
-    LR_OS_MOVE_REFUSED, // nothing has changed
-    LR_OS_MOVE_DONE,    // [from, from+old_bytes) is committed and reads as zero
-    LR_OS_MOVE_LOST,    // the pages have moved, and [from, from+old_bytes) is no longer ours
-};
-enum lr_os_move lr_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes);
-
-// Maps a committed range of a reservation anew: it reads as zero, and what lr_os_move() brought
-// there becomes one mapping with its neighbours again. False if the kernel refuses.
-bool lr_os_remap(void *addr, size_t bytes);
-
 // A mapping of its own, aligned to `align` (power of two), readable and writable, zero.
 void *lr_os_map(size_t bytes, size_t align);
 void lr_os_unmap(void *addr, size_t bytes);
+// Changes the length of such a mapping, by moving its pages if need be. NULL, with nothing changed,
+// if the kernel refuses.
+void *lr_os_remap(void *addr, size_t old_bytes, size_t new_bytes);
 
 // True asks for transparent huge pages in the range, false forbids them.
 void lr_os_huge_pages(void *addr, size_t bytes, bool wanted);

@@ -10,6 +10,7 @@
 #include <sys/auxv.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 size_t lr_os_address_limit(void) {
@@ -41,12 +42,10 @@ static size_t read_file(const char *path, char *text, size_t cap) {
 }
 
 size_t lr_os_physical_bytes(void) {
-    // sysconf(_SC_PHYS_PAGES) reads /proc through stdio in old glibc versions, which would
+    // sysconf(_SC_PHYS_PAGES) reads /proc in old glibc versions, through stdio, which would
     // allocate.
-    char text[256];
-    read_file("/proc/meminfo", text, sizeof text);
-    const char *at = strstr(text, "MemTotal:");
-    return at != NULL ? strtoul(at + strlen("MemTotal:"), NULL, 10) * 1024 : 0;
+    struct sysinfo info;
+    return sysinfo(&info) == 0 ? (size_t)info.totalram * info.mem_unit : 0;
 }
 
 size_t lr_os_resident_bytes(void) {

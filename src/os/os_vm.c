@@ -144,32 +144,16 @@ size_t lr_os_purge_ranges(const struct lr_os_range *ranges, size_t count, uint64
     return done;
 }
 
-enum lr_os_move lr_os_move(void *from, size_t old_bytes, void *to, size_t new_bytes) {
-    if (mremap(from, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED) {
-        return LR_OS_MOVE_REFUSED;
-    }
-    // (MREMAP_DONTUNMAP would leave no gap for others to map into, but cannot lengthen a mapping,
-    // and a block of two mappings cannot be moved again in one call.)
-    void *p =
-        map_anonymous(from, old_bytes, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_FIXED_NOREPLACE);
-    if (p != from) {
-        if (p != NULL) {
-            munmap(p, old_bytes);
-        }
-        return LR_OS_MOVE_LOST;
-    }
-    return LR_OS_MOVE_DONE;
-}
-
-bool lr_os_remap(void *addr, size_t bytes) {
-    return map_anonymous(addr, bytes, PROT_READ | PROT_WRITE, MAP_NORESERVE | MAP_FIXED) != NULL;
-}
-
 void *lr_os_map(size_t bytes, size_t align) {
     return map_aligned(bytes, align, PROT_READ | PROT_WRITE, 0);
 }
 
 void lr_os_unmap(void *addr, size_t bytes) { munmap(addr, bytes); }
+
+void *lr_os_remap(void *addr, size_t old_bytes, size_t new_bytes) {
+    void *p = mremap(addr, old_bytes, new_bytes, MREMAP_MAYMOVE);
+    return p == MAP_FAILED ? NULL : p;
+}
 
 void lr_os_huge_pages(void *addr, size_t bytes, bool wanted) {
     madvise(addr, bytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);

@@ -28,19 +28,19 @@ static void begin(void) { now = 1000 * DELAY; }
 
 START_TEST(test_demand__keeps_what_the_delay_s_peak_would_take) {
     begin();
-    EXPECT_UINT(step(100, 100, 1, 0), ==, 0);
-    EXPECT_UINT(step(40, 90, 1, 0), ==, 60);
+    EXPECT_UINT(step(100, 100, 100, 0), ==, 0);
+    EXPECT_UINT(step(40, 90, 100, 0), ==, 60);
     for (int i = 2; i < LR_DEMAND_STEPS; i++)
-        EXPECT_UINT(step(40, 40, 1, 0), ==, 60);
-    EXPECT_UINT(step(40, 40, 1, 0), ==, 50); // the 100 are a delay ago
-    EXPECT_UINT(step(40, 40, 1, 0), ==, 0);
-    EXPECT_UINT(step(150, 40, 1, 0), ==, 0); // the use may have risen since the peak was read
+        EXPECT_UINT(step(40, 40, 100, 0), ==, 60);
+    EXPECT_UINT(step(40, 40, 100, 0), ==, 50); // the 100 are a delay ago
+    EXPECT_UINT(step(40, 40, 100, 0), ==, 0);
+    EXPECT_UINT(step(150, 40, 100, 0), ==, 0); // the use may have risen since the peak was read
 }
 END_TEST
 
 START_TEST(test_demand__samples_within_a_step_count_as_one) {
     begin();
-    EXPECT_UINT(step(10, 100, 1, 0), ==, 90);
+    EXPECT_UINT(step(10, 100, 100, 0), ==, 90);
     for (int i = 0; i < 100; i++) {
         const struct demand_sample sample = {.now_ns = now + STEP - 1, .used_pages = 10};
         EXPECT_UINT(lr_demand_keep(&demand, &sample, DELAY), ==, 90);
@@ -53,15 +53,15 @@ START_TEST(test_demand__refaults_lengthen_the_watch) {
     begin();
     step(10000, 10000, 10000, 10000); // fresh memory is no refault
     for (int i = 0; i < 2 * LR_DEMAND_STEPS; i++)
-        step(2000, 2000, 1, 0);
-    EXPECT_UINT(step(2000, 2000, 1, 0), ==, 0);
+        step(2000, 2000, 100, 0);
+    EXPECT_UINT(step(2000, 2000, 100, 0), ==, 0);
     lr_demand_note_released(&demand, 8000);
     step(10000, 10000, 8000, 8000);
     for (int i = 0; i < 3 * LR_DEMAND_STEPS; i++)
-        EXPECT_UINT(step(2000, 2000, 1, 0), >=, 8000);
+        EXPECT_UINT(step(2000, 2000, 100, 0), >=, 8000);
     for (int i = 0; i < 20 * LR_DEMAND_STEPS; i++)
-        step(2000, 2000, 1, 0);
-    EXPECT_UINT(step(2000, 2000, 1, 0), <, 100); // it was not wanted again
+        step(2000, 2000, 100, 0);
+    EXPECT_UINT(step(2000, 2000, 100, 0), <, 100); // it was not wanted again
 }
 END_TEST
 
