@@ -18,6 +18,12 @@ PEERS = {
     "mimalloc": ["libmimalloc.so.2.0", "libmimalloc.so.2", "libmimalloc.so.3"],
 }
 
+# Marks of our own to read the others by; they are never the best and never divided by.
+REFERENCES = {
+    "limit": "reference: a bump pointer per thread, never frees",
+    "sbrk": "reference: one lock, first fit, as textbooks begin",
+}
+
 
 class Missing(Exception):
     """An allocator that was asked for is not there."""
@@ -25,25 +31,30 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Allocator:
-    """library is the file to preload; None stands for the libc the program is linked with."""
+    """path is the file to preload; None stands for the libc the program is linked with."""
 
     name: str
-    library: Path | None
+    path: Path | None
     version: str
+    reference: bool = False
 
     def environment(self):
         """The environment for a program that is to run with this allocator."""
         env = dict(os.environ)
         env.pop("LD_PRELOAD", None)
-        if self.library is not None:
-            env["LD_PRELOAD"] = str(self.library)
+        if self.path is not None:
+            env["LD_PRELOAD"] = str(self.path)
         return env
 
     def supplies(self, file):
         """Whether this is the file that a program's malloc should come from."""
-        if self.library is None:
+        if self.path is None:
             return Path(file).name.startswith("libc.so")
-        return os.path.realpath(file) == os.path.realpath(self.library)
+        return os.path.realpath(file) == os.path.realpath(self.path)
+
+    def is_kind_of(self, family):
+        """Whether this is some version of the allocator of that name: mimalloc3 of mimalloc."""
+        return self.name.startswith(family)
 
 
 def libc_path():
@@ -69,9 +80,9 @@ def _installed_libraries():
     return libraries
 
 
-def _package_version(library):
-    """Package and version that a file was installed from, or a word that it was not."""
-    for file in (library, Path(os.path.realpath(library))):
+def _package_version(path):
+    """Package and version that a file was installed from, or its name if it was not."""
+    for file in (path, Path(os.path.realpath(path))):
         # The package may have been installed before /lib became a link to /usr/lib, or after.
         for name in {str(file), re.sub(r"^/usr/lib/", "/lib/", str(file))}:
             owner = subprocess.run(["dpkg-query", "-S", name], capture_output=True, text=True,
@@ -82,27 +93,36 @@ def _package_version(library):
                     ["dpkg-query", "-W", "-f", "${Version}", package],
                     capture_output=True, text=True, check=False)
                 return f"{package.split(':')[0]} {version.stdout}"
-    return library.name
+    return path.name
 
 
-def _larder_version(library):
+def _larder_version(path):
     code = (
         "import ctypes, sys; version = ctypes.CDLL(sys.argv[1]).larder_version;"
         "version.restype = ctypes.c_char_p; print(version().decode())"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", code, str(library)], capture_output=True, text=True, check=False)
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         reason = (answer.stderr.strip().splitlines() or [f"status {answer.returncode}"])[-1]
-        raise Missing(f"{library} does not load as Larder: {reason}")
+        raise Missing(f"{path} does not load as Larder: {reason}")
     return answer.stdout.strip()
 
 
-def _with_dpkg(function, library):
+def _from_file(name, path, version=""):
     try:
-        return function(library)
-    except FileNotFoundError:
-        return library.name
+        version = version or _package_version(path)
+    except FileNotFoundError:  # no dpkg
+        version = path.name
+    return Allocator(name, path, version, reference=name in REFERENCES)
+
+
+def _built(build, file):
+    path = Path(build).resolve() / file
+    if not path.exists():
+        raise Missing(f"{path} is not there; build it: cmake --preset release && "
+                      "cmake --build --preset release")
+    return path
 
 
 def find(name, build):
@@ -110,16 +130,15 @@ def find(name, build):
     if name == GLIBC:
         return Allocator(name, None, os.confstr("CS_GNU_LIBC_VERSION") or "unknown")
     if name == LARDER:
-        library = Path(build).resolve() / "liblarder.so"
-        if not library.exists():
-            raise Missing(f"{library} is not there; build it: cmake --preset release && "
-                          "cmake --build --preset release")
-        return Allocator(name, library, _larder_version(library))
+        path = _built(build, "liblarder.so")
+        return Allocator(name, path, _larder_version(path))
+    if name in REFERENCES:
+        path = _built(build, f"benchmarks/references/lib{name}.so")
+        return Allocator(name, path, REFERENCES[name], reference=True)
     libraries = _installed_libraries()
     for candidate in PEERS.get(name, []):
         if candidate in libraries:
-            library = libraries[candidate]
-            return Allocator(name, library, _with_dpkg(_package_version, library))
+            return _from_file(name, libraries[candidate])
     if name in PEERS:
         raise Missing(f"{name} is not installed ({PEERS[name][0]}); `ci/install allocators` does "
                       "it")
@@ -127,15 +146,17 @@ def find(name, build):
 
 
 def select(text, build):
-    """Allocators from a list such as "larder,glibc,mine=/opt/lib.so"."""
+    """Allocators from a list such as "larder,glibc,mine=/opt/lib.so,other=/opt/other.so@1.2", with
+    the version where the file does not come from a package."""
     chosen = []
     for item in filter(None, text.split(",")):
-        name, equals, path = item.partition("=")
+        name, equals, file = item.partition("=")
         if equals:
-            library = Path(path).resolve()
-            if not library.is_file():
-                raise Missing(f"{library}, given for {name}, is not a file")
-            chosen.append(Allocator(name, library, _with_dpkg(_package_version, library)))
+            file, _, version = file.partition("@")
+            path = Path(file).resolve()
+            if not path.is_file():
+                raise Missing(f"{path}, given for {name}, is not a file")
+            chosen.append(_from_file(name, path, version))
         else:
             chosen.append(find(name, build))
     names = [allocator.name for allocator in chosen]

@@ -119,7 +119,7 @@ class Server:
 
     def _check_library(self):
         """The preloaded library must be mapped in the very process that is measured."""
-        library = self.allocator.library
+        library = self.allocator.path
         if library is None:
             return
         maps = Path(f"/proc/{self.process.pid}/maps").read_text(encoding="utf-8")

@@ -23,9 +23,9 @@ class Workload:
     about: str
 
 
-def discover(build):
-    """All workload programs of a build directory, by name."""
-    folder = Path(build).resolve() / "benchmarks" / "workloads"
+def discover(build, kind="workloads"):
+    """All workload programs of a build directory, by name; or those of kind "probes"."""
+    folder = Path(build).resolve() / "benchmarks" / kind
     if not folder.is_dir():
         raise Failed(f"{folder} is not there; build it: cmake --preset release && "
                      "cmake --build --preset release")
@@ -56,12 +56,13 @@ def parse_result(line):
     return values
 
 
-def run(workload, allocator, threads, percent):
-    """Runs the program once with an allocator preloaded and returns its result.
+def run(workload, allocator, threads, percent, parameters=()):
+    """Runs the program once with an allocator preloaded and returns its result, and under "words"
+    what went to stderr. parameters: what the program takes besides, such as "seconds=1".
 
     The program says which file its malloc came from; a run that did not get the allocator it was
     meant for is an error and not a result."""
-    command = [str(workload.path), str(threads), f"{percent}%"]
+    command = [str(workload.path), str(threads), f"{percent}%", *parameters]
     what = f"{workload.name} with {threads} threads and {allocator.name}"
     try:
         done = subprocess.run(command, env=allocator.environment(), capture_output=True, text=True,
@@ -73,4 +74,4 @@ def run(workload, allocator, threads, percent):
     result = parse_result(done.stdout.strip())
     if not allocator.supplies(result["malloc"]):
         raise Failed(f"{what} got its malloc from {result['malloc']}: {done.stderr.strip()}")
-    return result
+    return dict(result, words=done.stderr)

@@ -15,15 +15,28 @@
 
 static const char *program_name = "workload";
 
+// What wl_report() was given, each with a blank in front.
+static char reported[8192];
+static size_t reported_bytes;
+
 void wl_fail(const char *what, uint64_t value) {
     fprintf(stderr, "%s: %s %" PRIu64 "\n", program_name, what, value);
     exit(1);
 }
 
-static double now_seconds(void) {
+uint64_t wl_now_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+void wl_report(const char *key, double value) {
+    const size_t room = sizeof reported - reported_bytes;
+    const int digits = value == (double)(int64_t)value ? 0 : 6;
+    const int length = snprintf(reported + reported_bytes, room, " %s=%.*f", key, digits, value);
+    if (length < 0 || (size_t)length >= room)
+        wl_fail("too much to report, bytes:", reported_bytes);
+    reported_bytes += (size_t)length;
 }
 
 // Reads a "VmXXX:  123 kB" line of /proc/self/status; 0 if it is not there. getrusage() is not
@@ -66,22 +79,27 @@ static void print_result(const struct wl_spec *spec, const struct wl_run *run, d
     // Sampled before stdio gets its buffer from malloc.
     const uint64_t end_kib = status_kib("VmRSS");
     const uint64_t peak_kib = status_kib("VmHWM");
-    printf(
-        "workload=%s threads=%u ops=%" PRIu64 " seconds=%.6f ops_per_s=%.0f peak_rss_kib=%" PRIu64
-        " end_rss_kib=%" PRIu64 " user_s=%.3f sys_s=%.3f minor_faults=%ld switches=%ld malloc=%s\n",
-        spec->name, run->threads, run->ops, seconds, (double)run->ops / seconds, peak_kib, end_kib,
-        seconds_of(after.ru_utime) - seconds_of(before->ru_utime),
-        seconds_of(after.ru_stime) - seconds_of(before->ru_stime),
-        after.ru_minflt - before->ru_minflt,
-        after.ru_nvcsw + after.ru_nivcsw - before->ru_nvcsw - before->ru_nivcsw, malloc_origin());
+    printf("workload=%s threads=%u ops=%" PRIu64
+           " seconds=%.6f ops_per_s=%.0f peak_rss_kib=%" PRIu64 " end_rss_kib=%" PRIu64
+           " user_s=%.3f sys_s=%.3f minor_faults=%ld switches=%ld%s malloc=%s\n",
+           spec->name, run->threads, run->ops, seconds, (double)run->ops / seconds, peak_kib,
+           end_kib, seconds_of(after.ru_utime) - seconds_of(before->ru_utime),
+           seconds_of(after.ru_stime) - seconds_of(before->ru_stime),
+           after.ru_minflt - before->ru_minflt,
+           after.ru_nvcsw + after.ru_nivcsw - before->ru_nvcsw - before->ru_nivcsw, reported,
+           malloc_origin());
 }
 
 static int usage(const struct wl_spec *spec) {
     fprintf(stderr,
-            "usage: %s <threads> [operations | percent%%]\n       %s --describe\n%s\n"
+            "usage: %s <threads> [operations | percent%%]%s\n       %s --describe\n%s\n"
             "threads: 1..%d; operations: %s, in total over all threads (default %" PRIu64
             "), or a share of the default\n",
-            spec->name, spec->name, spec->about, WL_THREADS_MAX, spec->op, spec->default_ops);
+            spec->name, spec->params == NULL ? "" : " [parameter=value]...", spec->name,
+            spec->about, WL_THREADS_MAX, spec->op, spec->default_ops);
+    for (const struct wl_param *at = spec->params; at != NULL && at->name != NULL; at++)
+        fprintf(stderr, "%s=%" PRIu64 "..%" PRIu64 ": %s (default %" PRIu64 ")\n", at->name,
+                at->low, at->high, at->about, at->value);
     return 2;
 }
 
@@ -107,24 +125,48 @@ static bool parse_ops(const char *text, const struct wl_spec *spec, uint64_t *op
     return parse_number(text, "", 1, UINT64_C(1) << 48, ops);
 }
 
+// Takes a parameter given as name=value; false if there is none of that name or value.
+static bool parse_param(const char *text, const struct wl_spec *spec) {
+    const char *equals = strchr(text, '=');
+    if (equals == NULL)
+        return false;
+    const size_t length = (size_t)(equals - text);
+    for (struct wl_param *at = spec->params; at != NULL && at->name != NULL; at++) {
+        if (strncmp(text, at->name, length) == 0 && at->name[length] == '\0')
+            return parse_number(equals + 1, "", at->low, at->high, &at->value);
+    }
+    return false;
+}
+
+// What follows the program's name, into `run` and the parameters; false if it is not as it must be.
+static bool parse_arguments(int argc, char **argv, const struct wl_spec *spec, struct wl_run *run) {
+    uint64_t threads;
+    if (argc < 2 || !parse_number(argv[1], "", 1, WL_THREADS_MAX, &threads))
+        return false;
+    run->threads = (unsigned)threads;
+    int at = 2;
+    if (at < argc && parse_ops(argv[at], spec, &run->ops))
+        at++;
+    while (at < argc && parse_param(argv[at], spec))
+        at++;
+    return at == argc;
+}
+
 int wl_main(int argc, char **argv, const struct wl_spec *spec) {
     program_name = spec->name;
-    uint64_t threads = 0;
     struct wl_run run = {.ops = spec->default_ops};
     if (argc == 2 && strcmp(argv[1], "--describe") == 0) {
         printf("%s\t%s\t%" PRIu64 "\t%s\n", spec->name, spec->op, spec->default_ops, spec->about);
         return 0;
     }
-    if (argc < 2 || argc > 3 || !parse_number(argv[1], "", 1, WL_THREADS_MAX, &threads) ||
-        (argc == 3 && !parse_ops(argv[2], spec, &run.ops)))
+    if (!parse_arguments(argc, argv, spec, &run))
         return usage(spec);
-    run.threads = (unsigned)threads;
 
     struct rusage before;
     getrusage(RUSAGE_SELF, &before);
-    const double start = now_seconds();
+    const uint64_t start = wl_now_ns();
     spec->run(&run);
-    const double seconds = now_seconds() - start;
+    const double seconds = (double)(wl_now_ns() - start) * 1e-9;
     print_result(spec, &run, seconds, &before);
     return 0;
 }

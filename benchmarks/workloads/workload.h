@@ -3,7 +3,7 @@
 // result line. A workload is an ordinary program that calls malloc and free; which allocator it
 // measures is decided by the dynamic linker (LD_PRELOAD) or by what it is linked with.
 //
-//     <program> <threads> [operations | percent%]
+//     <program> <threads> [operations | percent%] [parameter=value]...
 //     <program> --describe
 //
 // The total number of operations is fixed and shared out over the threads, so elapsed times can be
@@ -13,8 +13,8 @@
 //     sys_s=S minor_faults=N switches=N malloc=FILE
 //
 // end_rss_kib is sampled when everything has been freed and all threads have ended, malloc is the
-// file that the measured malloc came from. --describe prints name, operation, default number of
-// operations and purpose, separated by tabs.
+// file that the measured malloc came from. What a program reports besides stands before malloc.
+// --describe prints name, operation, default number of operations and purpose, separated by tabs.
 
 #ifndef LARDER_BENCHMARKS_WORKLOADS_WORKLOAD_H
 #define LARDER_BENCHMARKS_WORKLOADS_WORKLOAD_H
@@ -25,7 +25,7 @@
 #include <stdlib.h>
 
 enum {
-    WL_THREADS_MAX = 256,
+    WL_THREADS_MAX = 1024,
     WL_SIZES = 4096, // length of a size table; a power of two
     WL_LINE = 64,    // bytes of a cache line
     WL_PAGE = 4096,  // bytes of an OS page
@@ -37,18 +37,34 @@ struct wl_run {
     uint64_t ops;     // total over all threads, at least 1
 };
 
+// A number that a program takes besides threads and operations, given as name=value.
+struct wl_param {
+    const char *name;
+    const char *about;  // a few words for the usage message, with the unit
+    uint64_t value;     // the default; wl_main() puts what the user gave here
+    uint64_t low, high; // least and most that is accepted
+};
+
 // One workload program.
 struct wl_spec {
     const char *name;                      // as it appears in the result line
     const char *about;                     // one sentence for the usage message
     const char *op;                        // what is counted as one operation
     uint64_t default_ops;                  // about two seconds with an ordinary allocator
+    struct wl_param *params;               // up to one without a name; NULL: none
     void (*run)(const struct wl_run *run); // does run->ops operations and frees everything
 };
 
 // Runs the program: parses argv, times spec->run and prints the result line. Returns the exit
 // status of the process: 0, or 2 after a usage error.
 int wl_main(int argc, char **argv, const struct wl_spec *spec);
+
+// Adds key=value to the result line; value is printed without a fraction where it has none. For
+// spec->run and its threads, one at a time.
+void wl_report(const char *key, double value);
+
+// Nanoseconds of CLOCK_MONOTONIC.
+uint64_t wl_now_ns(void);
 
 // Prints "<program>: <what>" with the given value to stderr and ends the process with status 1.
 // For failed allocations, failed thread starts and damaged blocks: a benchmark that went on would
