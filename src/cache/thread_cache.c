@@ -164,21 +164,21 @@ void *lr_cache_refill(struct thread_cache *cache, unsigned size_class) {
 
 void lr_cache_overflow(struct thread_cache *cache, unsigned size_class, void *block) {
     struct bin *bin = &cache->bins[size_class];
-    count_slow_call(cache);
+    count_slow_call(cache); // may have emptied the bin by half
     bin->hot = 1;
-    size_t slots = slots_of(bin);
     bool fed = bin->fed != 0;
-    if (fed || slots < batch_most(size_class)) {
-        try_grow(cache, size_class, 2 * slots);
+    if (bin->top == bin->limit && (fed || slots_of(bin) < batch_most(size_class))) {
+        try_grow(cache, size_class, 2 * slots_of(bin));
     }
-    if (slots_of(bin) == slots) {
+    if (bin->top == bin->limit) {
         bin->fed = 0;
-        if (slots == 0) {
+        size_t held = count_of(bin);
+        if (held == 0) { // no budget for slots
             lr_transfer_put(size_class, &block, 1);
             return;
         }
         // A bin that only takes in will not be asked for what it holds.
-        flush_oldest(cache, size_class, fed ? slots - slots / 2 : slots);
+        flush_oldest(cache, size_class, fed ? held - held / 2 : held);
     }
     LR_CHECK(lr_bin_push(bin, block));
 }

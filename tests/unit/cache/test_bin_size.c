@@ -171,6 +171,38 @@ START_TEST(test_bin_size__growth_after_a_look_keeps_the_budget) {
 }
 END_TEST
 
+// The look that is due at an overflow may take half of the very bin that is full.
+START_TEST(test_bin_size__overflow_after_a_look_gives_each_block_once) {
+    start_tiers(4 * LR_GIB);
+    struct thread_cache *const cache = &caches[0];
+    for (unsigned c = lr_class_of(1024); c < LR_CLASS_COUNT; c++) {
+        for (unsigned fed = 0; fed < 2; fed++) {
+            enum { BLOCKS = 600 };
+            void *blocks[BLOCKS];
+            for (unsigned i = 0; i < BLOCKS; i++) {
+                const unsigned got = lr_transfer_get(c, &blocks[i], 1);
+                EXPECT_UINT(got, ==, 1);
+            }
+            struct bin *const bin = &cache->bins[c];
+            for (unsigned i = 0; i < BLOCKS; i++) {
+                if (bin->top == bin->limit && slots(cache, c) > 0) {
+                    bin->hot = 0; // as if it had not been used since the last look
+                    bin->mark = (uint16_t)lr_cache_objects_racy(cache, c);
+                    bin->fed = (uint8_t)fed;
+                    cache->sweep = UINT32_MAX - 1;
+                }
+                give(cache, c, blocks[i]);
+            }
+            // A block that was given twice is a misuse when it comes to its span.
+            lr_cache_flush(cache, true);
+            lr_transfer_flush_all();
+            EXPECT_UINT(lr_central_counts(c).spans, ==, 0);
+            EXPECT_UINT(lr_span_heap_counts().small_spans, ==, 0);
+        }
+    }
+}
+END_TEST
+
 START_TEST(test_bin_size__budget_of_all_caches) {
     start_tiers(8 * LR_GIB);
     const size_t budget = 4 * LR_MIB, floor = 256 * LR_KIB;
@@ -229,6 +261,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_bin_size__used_bins_do_not_shrink);
     test_add(suite, test_bin_size__budget_of_one_cache);
     test_add(suite, test_bin_size__growth_after_a_look_keeps_the_budget);
+    test_add(suite, test_bin_size__overflow_after_a_look_gives_each_block_once);
     test_add(suite, test_bin_size__budget_of_all_caches);
     test_add(suite, test_bin_size__blocks_freed_elsewhere_come_back);
     return suite;
