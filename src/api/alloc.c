@@ -168,7 +168,7 @@ static void *alloc_aligned(size_t alignment, size_t size) {
     if (LR_LIKELY(alignment <= LR_PAGE_BYTES && size <= LR_SMALL_MAX)) {
         return larder_malloc(lr_align_up(lr_max(size, 1), alignment));
     }
-    return lr_alloc_aligned(size, alignment);
+    return lr_alloc_large_aligned(size, alignment);
 }
 
 int larder_posix_memalign(void **out, size_t alignment, size_t size) {

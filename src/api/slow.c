@@ -41,7 +41,7 @@ static void *alloc_class(unsigned size_class) {
     if (LR_UNLIKELY(cache == NULL)) {
         return lr_start() && lr_transfer_get(size_class, &block, 1) == 1 ? block : NULL;
     }
-    // Aligned and zeroed blocks, and a cache that was just made or taken back.
+    // Zeroed blocks, and a cache that was just made or taken back.
     if (!lr_bin_pop(&cache->bins[size_class], &block)) {
         begin_slow(cache);
         block = lr_cache_refill(cache, size_class);
@@ -89,12 +89,10 @@ LR_NOINLINE void *lr_alloc_slow(size_t size) {
     return lr_alloc_maybe_zeroed(size, &zeroed);
 }
 
-LR_NOINLINE void *lr_alloc_aligned(size_t size, size_t align) {
+LR_NOINLINE void *lr_alloc_large_aligned(size_t size, size_t align) {
     int saved_errno = errno;
     bool zeroed;
-    unsigned size_class = lr_class_of_aligned(size, align);
-    void *block = size_class != 0 ? alloc_class(size_class) : alloc_large(size, align, &zeroed);
-    return finish(block, saved_errno);
+    return finish(alloc_large(size, align, &zeroed), saved_errno);
 }
 
 static void free_small(void *block, unsigned size_class) {

@@ -20,7 +20,7 @@ struct demand {
     size_t released;         // pages returned that were not taken again so far
     size_t extra;            // pages kept beyond the demand
     uint64_t quiet_since_ns; // the watch was last changed
-    uint64_t idle_since_ns;  // nobody has taken pages since
+    uint64_t idle_since_ns;  // too few pages were taken since to be a load
 };
 
 // What happened since the last sample.

@@ -312,21 +312,22 @@ static size_t descriptor_bytes(size_t objects) {
     return sizeof(struct span) + (objects + 63) / 64 * sizeof(uint64_t);
 }
 
-static struct span *make_span(struct page_request *request, uint16_t objects) {
+static struct span *make_span(size_t pages, size_t align, uint16_t objects, bool large) {
     size_t bytes = descriptor_bytes(objects);
     struct span *span = lr_meta_alloc(bytes);
     if (span == NULL) {
         return NULL;
     }
-    if (!take_pages(request)) {
+    struct page_request request = {.pages = pages, .align = align, .large = large};
+    if (!take_pages(&request)) {
         lr_meta_free(span, bytes);
         return NULL;
     }
     memset(span, 0, bytes);
-    span->first_page = (uint32_t)request->first;
-    span->page_count = (uint32_t)request->pages;
+    span->first_page = (uint32_t)request.first;
+    span->page_count = (uint32_t)pages;
     span->object_count = objects;
-    span->zeroed = request->zeroed;
+    span->zeroed = request.zeroed;
     span->record_bytes = (uint16_t)bytes;
     return span;
 }
@@ -341,8 +342,7 @@ static void set_maps(const struct span *span, size_t pages, uint16_t bin_offset,
 
 struct span *lr_span_alloc_small(uint32_t page_count, uint16_t object_count, uint8_t size_class,
                                  uint16_t bin_offset) {
-    struct page_request request = {.pages = page_count, .align = 1};
-    struct span *span = make_span(&request, object_count);
+    struct span *span = make_span(page_count, 1, object_count, false);
     if (span != NULL) {
         span->size_class = size_class;
         span->free_objects = object_count;
@@ -352,8 +352,7 @@ struct span *lr_span_alloc_small(uint32_t page_count, uint16_t object_count, uin
 }
 
 struct span *lr_span_alloc_large(size_t page_count, size_t align_pages) {
-    struct page_request request = {.pages = page_count, .align = align_pages, .large = true};
-    struct span *span = make_span(&request, 1);
+    struct span *span = make_span(page_count, align_pages, 1, true);
     if (span != NULL) {
         lr_store_relaxed(&lr_window.span_map[span->first_page], lr_span_id(span));
     }
