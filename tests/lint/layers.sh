@@ -7,7 +7,7 @@
 source "$(dirname "$0")/lib.sh" "$@"
 
 # Bottom first. diag stands beside api and is called by it, so it may not look at api.
-readonly LAYERS="base os sync conf heap cache diag api cli"
+readonly LAYERS="base os sync conf heap cache diag api tool"
 
 # Types, limits and memory functions of the language; nothing that can block or allocate.
 readonly FREE_HEADERS=" assert.h errno.h limits.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h
@@ -16,6 +16,7 @@ readonly FREE_HEADERS=" assert.h errno.h limits.h stdalign.h stdarg.h stdatomic.
 # file pattern | header pattern | reason
 readonly EXCEPTIONS='
 src/os/*|*|the layer that wraps the system
+src/tool/*|*|a program of its own, which allocates and looks at other processes
 src/sync/rcu.c|urcu/*|the one file that uses liburcu
 src/base/fail.c|stdlib.h|abort
 src/base/print.c|unistd.h|writes without src/os, which is a layer above

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+# The command `larder`: a layer above the library that links nothing of it. It compiles the files of
+# the lower layers that are pure text work a second time.
+
+file(GLOB larder_tool_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/tool/*.c")
+set(larder_tool_shared
+  "${PROJECT_SOURCE_DIR}/src/base/print.c"
+  "${PROJECT_SOURCE_DIR}/src/conf/option_table.c")
+
+# From the command's folder to the library once both are installed.
+if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
+  set(larder_tool_library "${CMAKE_INSTALL_LIBDIR}/liblarder.so.0")
+else()
+  file(RELATIVE_PATH larder_tool_library
+    "/${CMAKE_INSTALL_BINDIR}" "/${CMAKE_INSTALL_LIBDIR}/liblarder.so.0")
+endif()
+
+# What tests link too: everything but main().
+list(FILTER larder_tool_sources EXCLUDE REGEX "/main\\.c$")
+add_library(larder_tool_objects OBJECT ${larder_tool_sources} ${larder_tool_shared})
+add_executable(larder_tool "${PROJECT_SOURCE_DIR}/src/tool/main.c"
+               $<TARGET_OBJECTS:larder_tool_objects>)
+foreach(target larder_tool_objects larder_tool)
+  target_include_directories(${target}
+    PRIVATE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/include")
+  target_compile_definitions(${target} PRIVATE "LARDER_TOOL_LIBRARY=\"${larder_tool_library}\"")
+  target_link_libraries(${target} PRIVATE larder_warnings larder_defines)
+endforeach()
+set_target_properties(larder_tool PROPERTIES OUTPUT_NAME larder)
+
+install(TARGETS larder_tool RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+install(FILES "${PROJECT_SOURCE_DIR}/src/tool/larder.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
+install(FILES "${PROJECT_SOURCE_DIR}/src/tool/larder.bash"
+  DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions" RENAME larder)

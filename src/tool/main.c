@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finds the subcommand.
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tool/tool.h"
+
+static const struct command {
+    const char *name;
+    const char *arguments;
+    const char *help;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+#define COMMAND(id, usage, text)                                                                   \
+    {.name = #id, .arguments = (usage), .help = (text), .run = lr_cmd_##id},
+#include "tool/commands.def"
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static const struct command *find(const char *name) {
+    for (unsigned i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static void print_error(const char *format, va_list arguments) {
+    fputs("larder: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+}
+
+void lr_tool_error(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    print_error(format, arguments);
+    va_end(arguments);
+}
+
+static void print_usage(FILE *out, const struct command *command) {
+    fprintf(out, "usage: larder %s%s%s\n", command->name, *command->arguments != '\0' ? " " : "",
+            command->arguments);
+}
+
+int lr_tool_usage(const char *command, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    print_error(format, arguments);
+    va_end(arguments);
+    const struct command *found = find(command);
+    if (found != NULL) {
+        print_usage(stderr, found);
+    }
+    return TOOL_USAGE;
+}
+
+static int flush_output(int status) {
+    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
+        lr_tool_error("cannot write to standard output");
+        return TOOL_FAILED;
+    }
+    return status;
+}
+
+static void print_commands(FILE *out) {
+    fputs("usage: larder COMMAND [ARGUMENT]...\n\n", out);
+    for (unsigned i = 0; i < COMMANDS; i++) {
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+    }
+    fputs("\n`larder help COMMAND` says how one is used; larder(1) has the rest.\n", out);
+}
+
+int lr_cmd_help(int argc, char **argv) {
+    if (argc > 2) {
+        return lr_tool_usage("help", "help takes one command");
+    }
+    if (argc == 1) {
+        print_commands(stdout);
+        return TOOL_OK;
+    }
+    const struct command *command = find(argv[1]);
+    if (command == NULL) {
+        return lr_tool_usage("help", "there is no command '%s'", argv[1]);
+    }
+    print_usage(stdout, command);
+    printf("\n%s\n", command->help);
+    return TOOL_OK;
+}
+
+int lr_cmd_version(int argc, char **argv) {
+    (void)argv;
+    if (argc > 1) {
+        return lr_tool_usage("version", "version takes no argument");
+    }
+    puts("larder " LARDER_VERSION);
+    return TOOL_OK;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        print_commands(stderr);
+        return TOOL_USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        name = "help";
+    } else if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+        name = "version";
+    }
+    const struct command *command = find(name);
+    if (command == NULL) {
+        lr_tool_error("there is no command '%s'; `larder help` lists them", name);
+        return TOOL_USAGE;
+    }
+    if (argc > 2 && strcmp(argv[2], "--help") == 0) {
+        char *help[] = {argv[1], argv[1], NULL};
+        return flush_output(lr_cmd_help(2, help));
+    }
+    return flush_output(command->run(argc - 1, argv + 1));
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tool/preset.h"
+
+#include <string.h>
+
+const struct preset lr_presets[] = {
+#define PRESET(id, text) {.name = #id, .help = (text)},
+#include "tool/presets.def"
+};
+const size_t lr_preset_count = sizeof lr_presets / sizeof *lr_presets;
+
+const struct preset_option lr_preset_options[] = {
+#define PRESET_OPTION(set, option, text) {.preset = #set, .name = #option, .value = (text)},
+#include "tool/presets.def"
+};
+const size_t lr_preset_option_count = sizeof lr_preset_options / sizeof *lr_preset_options;
+
+const struct preset *lr_preset_find(const char *name) {
+    for (size_t i = 0; i < lr_preset_count; i++) {
+        if (strcmp(lr_presets[i].name, name) == 0) {
+            return &lr_presets[i];
+        }
+    }
+    return NULL;
+}

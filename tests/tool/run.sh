@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# larder run finds the library beside itself, sets what it was told and refuses what the library
+# would refuse; an installed command finds the installed library.
+. "$(dirname "$0")/lib.sh"
+
+expect 0 "$LARDER" run -- sh -c 'grep -c liblarder /proc/self/maps; echo "$LD_PRELOAD"'
+has '^[1-9]'
+has "^$(readlink -f "$LARDER_BUILD_DIR")/liblarder\.so[0-9.]*\$"
+
+# The program's own status, arguments and preloads.
+expect 7 "$LARDER" run sh -c 'exit 7' --preset nothing
+LD_PRELOAD=libother.so expect 0 "$LARDER" run -- sh -c 'echo "$LD_PRELOAD"'
+has '/liblarder\.so[0-9.]*:libother\.so$'
+
+# Options: --opt wins over the preset wherever it stands, both over the environment.
+LARDER_SCAVENGE_DELAY_MS=77 expect 0 "$LARDER" run --opt thread_cache_total=9M --opt verbose=1 \
+    --preset memory -- true
+has 'LARDER_THREAD_CACHE_TOTAL  *9 MiB  *environment' err
+has 'LARDER_THREAD_CACHE_MAX  *512 KiB  *environment' err
+has 'LARDER_SCAVENGE_DELAY_MS  *200 ms  *environment' err
+
+# Every preset is accepted by the library without a word; balanced is the defaults.
+for preset in latency balanced memory; do
+    expect 0 "$LARDER" run --preset $preset -- true
+    [ ! -s "$TMP/err" ] || fail "preset $preset"
+done
+expect 0 env LARDER_VERBOSE=1 "$LARDER" run true
+awk '/^  LARDER_/ { print $1, $2, $3 }' "$TMP/err" | sed '/VERBOSE/d' >"$TMP/defaults"
+expect 0 "$LARDER" run --preset balanced --opt verbose=1 true
+awk '/^  LARDER_/ { print $1, $2, $3 }' "$TMP/err" | sed '/VERBOSE/d' >"$TMP/balanced"
+sed -i 's/ environment$//; s/ default$//' "$TMP/defaults" "$TMP/balanced"
+diff "$TMP/defaults" "$TMP/balanced" || fail "preset balanced is not the defaults"
+
+# What is wrong is said before anything runs.
+expect 2 "$LARDER" run
+has 'usage: larder run' err
+expect 2 "$LARDER" run --opt thp=sometimes echo ran
+has "option thp cannot be 'sometimes'; accepted: default, always or never" err
+has_not ran
+expect 2 "$LARDER" run --opt heap_limt=1G echo ran
+has "no option 'heap_limt'; the nearest is 'heap_limit'" err
+expect 2 "$LARDER" run --opt thp echo ran
+expect 2 "$LARDER" run --preset fast echo ran
+has 'latency' err
+expect 2 "$LARDER" run --nonsense true
+expect 126 "$LARDER" run --library "$TMP/none.so" true
+expect 127 "$LARDER" run "$TMP/none"
+expect 126 "$LARDER" run "$TMP"
+
+cmake --install "$LARDER_BUILD_DIR" --prefix "$TMP/prefix" >"$TMP/out" || fail "installation"
+mv "$TMP/prefix" "$TMP/moved"
+expect 0 "$TMP/moved/bin/larder" run sh -c 'echo "$LD_PRELOAD"'
+has "^$(readlink -f "$TMP")/moved/lib.*/liblarder\.so"
+echo ok
