@@ -45,6 +45,8 @@ static void link_span(struct central *list, struct span *span) {
 }
 
 static void unlink_span(struct central *list, struct span *span) {
+    unsigned bucket = span->bucket;
+    span->bucket = LR_SPAN_UNLISTED;
     if (span->next != NULL) {
         span->next->prev = span->prev;
     }
@@ -52,9 +54,9 @@ static void unlink_span(struct central *list, struct span *span) {
         span->prev->next = span->next;
         return;
     }
-    list->bucket[span->bucket] = span->next;
+    list->bucket[bucket] = span->next;
     if (span->next == NULL) {
-        list->filled &= ~(1U << span->bucket);
+        list->filled &= ~(1U << bucket);
     }
 }
 
@@ -70,31 +72,40 @@ static struct span *pick_span(struct central *list) {
     return span;
 }
 
+// Moves `count` recycled objects, or as many as there are, to the places below `end`; returns the
+// last place filled.
+static void **carve_recycled(struct span *span, size_t bytes, void **end, unsigned count) {
+    char *at = lr_span_start(span); // the first object of the word
+    uint64_t *bits = span->bits;
+    uint64_t word = *bits;
+    for (; count > 0; count--) {
+        while (word == 0) {
+            *bits++ = 0;
+            word = *bits;
+            at += 64 * bytes;
+        }
+        *--end = at + (size_t)__builtin_ctzl(word) * bytes;
+        word &= word - 1;
+    }
+    *bits = word;
+    return end;
+}
+
 // Moves up to `most` objects of the span to the places below `end`, recycled ones first because
 // their memory is there; returns how many.
 static unsigned carve(struct span *span, unsigned size_class, void **end, unsigned most) {
-    const struct class_info *info = &lr_classes[size_class];
-    char *start = lr_span_start(span);
-    unsigned taken = 0;
-    unsigned recycled = span->free_objects - (unsigned)(span->object_count - span->fresh);
-    for (unsigned w = 0; recycled > 0 && taken < most; w++) {
-        uint64_t word = span->bits[w];
-        while (word != 0 && taken < most) {
-            unsigned i = w * 64 + (unsigned)__builtin_ctzl(word);
-            *(end - ++taken) = start + (size_t)i * info->bytes;
-            word &= word - 1;
-            recycled--;
-        }
-        span->bits[w] = word;
-    }
-    unsigned fresh = (unsigned)lr_min(most - taken, (size_t)(span->object_count - span->fresh));
-    char *at = start + (size_t)span->fresh * info->bytes;
-    for (unsigned i = 0; i < fresh; i++, at += info->bytes) {
-        *(end - ++taken) = at;
+    size_t bytes = lr_classes[size_class].bytes;
+    unsigned untouched = (unsigned)(span->object_count - span->fresh);
+    unsigned recycled = (unsigned)lr_min(span->free_objects - untouched, most);
+    unsigned fresh = (unsigned)lr_min(untouched, most - recycled);
+    end = carve_recycled(span, bytes, end, recycled);
+    char *at = lr_span_start(span) + span->fresh * bytes;
+    for (unsigned i = 0; i < fresh; i++, at += bytes) {
+        *--end = at;
     }
     span->fresh = (uint16_t)(span->fresh + fresh);
-    span->free_objects = (uint16_t)(span->free_objects - taken);
-    return taken;
+    span->free_objects = (uint16_t)(span->free_objects - recycled - fresh);
+    return recycled + fresh;
 }
 
 static unsigned remove_locked(struct central *list, unsigned size_class, void **end,
@@ -156,87 +167,137 @@ static void retire(struct central *list, struct span *span, struct span **empty)
     *empty = span;
 }
 
-// Sets the object's bit; false if the pointer is not an object that is handed out.
-static bool mark_free(struct span *span, const struct class_info *info, const void *object) {
-    size_t offset = (size_t)((const char *)object - lr_span_start(span));
-    size_t i = lr_object_index(info, offset);
-    uint64_t bit = (uint64_t)1 << (i % 64);
-    if (LR_UNLIKELY(i * info->bytes != offset || i >= span->fresh ||
-                    (span->bits[i / 64] & bit) != 0)) {
-        return false;
-    }
-    span->bits[i / 64] |= bit;
-    span->free_objects++;
-    return true;
-}
-
-// Puts objects[0..count) of one span back; returns how many were accepted before a bad one.
-static unsigned insert_run(struct central *list, struct span *span, const struct class_info *info,
-                           void *const *objects, unsigned count, struct span **empty) {
-    bool was_full = span->free_objects == 0;
+// Sets the bits of objects[0..count) of one span; returns how many were accepted before one that
+// is not an object that is handed out. A word of bits stays in a register as long as it is the same
+// one: each store would have to be waited for by the next load.
+static unsigned mark_free(struct span *span, const struct class_info *info, void *const *objects,
+                          unsigned count) {
+    const char *start = lr_span_start(span);
+    size_t fresh = span->fresh;
+    size_t at = SIZE_MAX;
+    uint64_t word = 0;
     unsigned done = 0;
-    while (done < count && mark_free(span, info, objects[done])) {
-        done++;
-    }
-    if (LR_UNLIKELY(done == 0)) {
-        return 0; // nothing changed; the span may even be off all lists, on its way out
-    }
-    list->free_objects += done;
-    bool listed = !was_full && span != list->spare;
-    if (span->free_objects == span->object_count) {
-        if (listed) {
-            unlink_span(list, span);
+    for (; done < count; done++) {
+        size_t offset = (size_t)((const char *)objects[done] - start);
+        size_t i = lr_object_index(info, offset);
+        if (LR_UNLIKELY(i * info->bytes != offset || i >= fresh)) {
+            break;
         }
-        if (span != list->spare) {
-            retire(list, span, empty);
+        if (i / 64 != at) {
+            if (done > 0) {
+                span->bits[at] = word;
+            }
+            at = i / 64;
+            word = span->bits[at];
         }
-    } else if (!listed) {
-        link_span(list, span);
-    } else if (listed && bucket_of(span) != span->bucket) {
-        unlink_span(list, span);
-        link_span(list, span);
+        uint64_t bit = (uint64_t)1 << (i % 64);
+        if (LR_UNLIKELY((word & bit) != 0)) {
+            break;
+        }
+        word |= bit;
+    }
+    // Where nothing was accepted nothing is written: the span may even be on its way out.
+    if (LR_LIKELY(done > 0)) {
+        span->bits[at] = word;
+        span->free_objects = (uint16_t)(span->free_objects + done);
     }
     return done;
 }
 
+// Puts a span that took objects back where its counts say it belongs.
+static void settle(struct central *list, struct span *span, struct span **empty) {
+    bool listed = span->bucket != LR_SPAN_UNLISTED;
+    bool is_empty = span->free_objects == span->object_count;
+    if (listed && (is_empty || bucket_of(span) != span->bucket)) {
+        unlink_span(list, span);
+        listed = false;
+    }
+    if (!is_empty && !listed) {
+        link_span(list, span);
+    } else if (is_empty && span != list->spare) {
+        retire(list, span, empty);
+    }
+}
+
+// Consecutive objects of one span.
+struct run {
+    struct span *span; // NULL: not a pointer into a span
+    unsigned end;      // index behind the last object
+};
+
+// Cuts objects[0..count), at least one, into runs; how many there are. The lock is not needed: a
+// span with an object handed out is not released, so its map entries stay as they are.
+static unsigned find_runs(void *const *objects, unsigned count, struct run *runs) {
+    size_t last_page = SIZE_MAX;
+    unsigned found = 0;
+    for (unsigned i = 0; i < count; i++) {
+        size_t page = lr_page_of(objects[i]);
+        if (page == last_page) {
+            continue;
+        }
+        last_page = page;
+        struct span *span = lr_page_in_window(page) ? lr_span_of_page(page) : NULL;
+        if (found > 0) {
+            if (runs[found - 1].span == span) {
+                continue;
+            }
+            runs[found - 1].end = i;
+        }
+        __builtin_prefetch(span, 1); // it is written to under the lock
+        runs[found++].span = span;
+    }
+    runs[found - 1].end = count;
+    return found;
+}
+
+// Puts the objects of the runs back; returns how many were accepted before a bad one. A span is
+// settled once, however many runs it has.
+static unsigned insert_locked(struct central *list, unsigned size_class, const struct run *runs,
+                              unsigned run_count, void *const *objects, struct span **empty) {
+    const struct class_info *info = &lr_classes[size_class];
+    struct span *touched[LOOK_AHEAD];
+    unsigned touched_count = 0;
+    unsigned at = 0;
+    for (unsigned i = 0; i < run_count; i++) {
+        struct span *span = runs[i].span;
+        if (LR_UNLIKELY(span == NULL || span->size_class != size_class)) {
+            break;
+        }
+        at += mark_free(span, info, objects + at, runs[i].end - at);
+        // A span that did not accept its first object is none of ours to settle: it may be on its
+        // way out.
+        if (span->touched == 0 && at > (i == 0 ? 0 : runs[i - 1].end)) {
+            span->touched = 1;
+            touched[touched_count++] = span;
+        }
+        if (LR_UNLIKELY(at < runs[i].end)) {
+            break;
+        }
+    }
+    list->free_objects += at;
+    for (unsigned i = 0; i < touched_count; i++) {
+        touched[i]->touched = 0;
+        settle(list, touched[i], empty);
+    }
+    return at;
+}
+
 void lr_central_insert(unsigned size_class, void *const *objects, unsigned count) {
     struct central *list = &lists[size_class];
-    const struct class_info *info = &lr_classes[size_class];
     struct span *empty = NULL;
-    unsigned bad = count;
-    for (unsigned at = 0; at < count;) {
-        // Spans are looked up without the lock, which warms their descriptors: a span with an
-        // object handed out is not released, so the map entries stay as they are.
-        struct span *spans[LOOK_AHEAD];
-        unsigned part = (unsigned)lr_min(count - at, LOOK_AHEAD);
-        for (unsigned i = 0; i < part; i++) {
-            size_t page = lr_page_of(objects[at + i]);
-            spans[i] = lr_page_in_window(page) ? lr_span_of_page(page) : NULL;
-            __builtin_prefetch(spans[i], 1);
-        }
+    while (count > 0) {
+        struct run runs[LOOK_AHEAD];
+        unsigned part = (unsigned)lr_min(count, LOOK_AHEAD);
+        unsigned run_count = find_runs(objects, part, runs);
         lr_lock(&list->lock);
-        unsigned i = 0;
-        while (i < part && bad == count) {
-            unsigned same = 1;
-            while (i + same < part && spans[i + same] == spans[i]) {
-                same++;
-            }
-            unsigned done = 0;
-            if (LR_LIKELY(spans[i] != NULL && spans[i]->size_class == size_class)) {
-                done = insert_run(list, spans[i], info, objects + at + i, same, &empty);
-            }
-            i += done;
-            if (LR_UNLIKELY(done < same)) {
-                bad = at + i;
-            }
-        }
+        unsigned done = insert_locked(list, size_class, runs, run_count, objects, &empty);
         lr_unlock(&list->lock);
-        at += i;
-        if (LR_UNLIKELY(bad != count)) {
-            lr_misuse_report(LR_MISUSE_FREE, objects[bad]);
-            bad = count;
-            at++; // the policy says to go on without it
+        if (LR_UNLIKELY(done < part)) {
+            lr_misuse_report(LR_MISUSE_FREE, objects[done]);
+            done++; // the policy says to go on without it
         }
+        objects += done;
+        count -= done;
     }
     while (empty != NULL) {
         struct span *next = empty->next;

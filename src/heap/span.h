@@ -20,11 +20,14 @@ struct span {
     uint8_t size_class; // 0: large
     uint8_t bucket;     // guarded by: central lock of the class; which list it is on
     uint8_t zeroed;     // the pages read as zero when the span was made
+    uint8_t touched;    // guarded by: central lock of the class; took objects back under this hold
     uint16_t record_bytes; // of this descriptor, for its return
     struct span *next;     // guarded by: central lock of the class
     struct span *prev;
     uint64_t bits[]; // guarded by: central lock of the class; set: recycled and free
 };
+
+#define LR_SPAN_UNLISTED UINT8_MAX // value of `bucket`: on no list
 
 static_assert(sizeof(struct span) == 40, "a descriptor of up to 192 objects is one cache line");
 

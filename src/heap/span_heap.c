@@ -345,6 +345,7 @@ struct span *lr_span_alloc_small(uint32_t page_count, uint16_t object_count, uin
     struct span *span = make_span(page_count, 1, object_count, false);
     if (span != NULL) {
         span->size_class = size_class;
+        span->bucket = LR_SPAN_UNLISTED;
         span->free_objects = object_count;
         set_maps(span, page_count, bin_offset, lr_span_id(span));
     }
