@@ -159,8 +159,8 @@ static void fork_and_synchronize(void *arg) {
     for (unsigned round = 0; round < 20; round++) {
         struct actor busy = {0};
         begin(&busy, synchronize_on_and_on);
-        // A thread that starts or ends holds locks of AddressSanitizer, which older ones do not free
-        // in the child.
+        // A thread that starts or ends holds locks of AddressSanitizer, which older ones do not
+        // free in the child.
         EXPECT(test_wait_until(is_inside, &busy, 10000));
         lr_rcu_before_fork();
         const pid_t pid = fork();
