@@ -14,6 +14,14 @@
 
 enum { CANNOT_EXECUTE = 126, NOT_FOUND = 127 }; // as env(1)
 
+static void unset_option(const char *name) {
+    char text[64];
+    struct lr_print p;
+    lr_print_init(&p, text, sizeof text, -1);
+    lr_option_print_variable(&p, lr_option_by_name(name));
+    (void)unsetenv(text);
+}
+
 // Sets LARDER_<NAME> for the program; false, with a line said, if the library would refuse it.
 static bool set_option(const char *name, size_t length, const char *value) {
     char exact[64];
@@ -57,6 +65,9 @@ static bool set_preset(const char *name) {
             fprintf(stderr, "  %-10s %s\n", lr_presets[i].name, lr_presets[i].help);
         }
         return false;
+    }
+    for (size_t i = 0; i < lr_preset_option_count; i++) {
+        unset_option(lr_preset_options[i].name);
     }
     for (size_t i = 0; i < lr_preset_option_count; i++) {
         const struct preset_option *option = &lr_preset_options[i];
