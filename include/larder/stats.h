@@ -66,6 +66,16 @@ LARDER_API int larder_stats_lock(unsigned index, struct larder_lock_stats *out) 
  * write if that fails. */
 LARDER_API int larder_stats_print(int fd) LARDER_NOTHROW;
 
+enum larder_format {
+    LARDER_FORMAT_TEXT,        /* what larder_stats_print() writes */
+    LARDER_FORMAT_JSON,        /* one object; names as in this header, shares as fractions of 1 */
+    LARDER_FORMAT_OPENMETRICS, /* OpenMetrics 1.0, application/openmetrics-text */
+    LARDER_FORMAT_PROMETHEUS,  /* Prometheus text format 0.0.4, as node-exporter reads it */
+};
+
+/* The same in a form for programs. -EINVAL: there is no such format. */
+LARDER_API int larder_stats_print_as(int fd, enum larder_format format) LARDER_NOTHROW;
+
 #ifdef __cplusplus
 }
 #endif

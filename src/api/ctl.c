@@ -8,7 +8,7 @@
 
 #include "conf/options.h"
 #include "conf/stats.h"
-#include "diag/stats_text.h"
+#include "diag/report.h"
 
 int larder_option_get(const char *name, uint64_t *value) {
     return name == NULL || value == NULL ? -EINVAL : lr_option_get(name, value);
@@ -54,9 +54,14 @@ int larder_stats_lock(unsigned index, struct larder_lock_stats *out) {
     return lr_stats_lock(index, out) ? 0 : -ENOENT;
 }
 
-int larder_stats_print(int fd) {
+int larder_stats_print(int fd) { return larder_stats_print_as(fd, LARDER_FORMAT_TEXT); }
+
+int larder_stats_print_as(int fd, enum larder_format format) {
+    if ((unsigned)format > LARDER_FORMAT_PROMETHEUS) {
+        return -EINVAL;
+    }
     const int saved_errno = errno;
-    const int result = fd < 0 ? -EBADF : lr_stats_text(fd);
+    const int result = fd < 0 ? -EBADF : lr_report_print(fd, format);
     errno = saved_errno;
     return result;
 }

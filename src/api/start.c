@@ -10,7 +10,7 @@
 #include "cache/thread_state.h"
 #include "cache/transfer.h"
 #include "conf/options.h"
-#include "diag/stats_text.h"
+#include "diag/report.h"
 #include "heap/scavenger.h"
 #include "heap/span_heap.h"
 #include "heap/window.h"
@@ -67,6 +67,6 @@ __attribute__((constructor)) static void on_load(void) {
 
 __attribute__((destructor)) static void on_exit_or_unload(void) {
     if (lr_load_relaxed(&lr_started) != 0 && lr_opt_stats() != 0) {
-        lr_stats_text(stats_fd >= 0 ? stats_fd : STDERR_FILENO);
+        (void)lr_report_print(stats_fd >= 0 ? stats_fd : STDERR_FILENO, LARDER_FORMAT_TEXT);
     }
 }

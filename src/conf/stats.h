@@ -35,6 +35,8 @@ void lr_stats_derive(struct larder_stats *stats);
 // tiers one at a time, so that the caller may hold none. stats_collect ends with
 // lr_stats_derive(); the others return false behind the last class or lock.
 void lr_stats_collect(struct larder_stats *out);
+// The same, and the LR_CLASS_COUNT - 1 classes that it was made from, unless `classes` is NULL.
+void lr_stats_collect_all(struct larder_stats *out, struct larder_class_stats *classes);
 bool lr_stats_class(unsigned index, struct larder_class_stats *out);
 bool lr_stats_lock(unsigned index, struct larder_lock_stats *out);
 

@@ -57,22 +57,36 @@ static void collect_threads(struct thread_totals *totals) {
     lr_unlock(&lr_registry_lock);
 }
 
-static void collect_classes(struct larder_stats *out, const struct thread_totals *totals) {
-    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
-        const struct class_info *info = &lr_classes[c];
-        struct central_counts central = lr_central_counts(c);
-        uint64_t bytes = info->bytes;
-        uint64_t thread = totals->objects[c] * bytes;
-        uint64_t transfer = lr_transfer_objects(c) * bytes;
-        uint64_t free = central.free_objects * bytes;
-        uint64_t all = central.spans * info->objects * bytes;
-        out->spans += central.spans;
-        out->span_tail_bytes += central.spans * info->pages * LR_PAGE_BYTES - all;
-        out->thread_cache_bytes += thread;
-        out->transfer_cache_bytes += transfer;
-        out->central_free_bytes += free;
-        out->live_bytes += all - thread - transfer - free;
-    }
+static void look_at_class(unsigned c, const struct thread_totals *totals,
+                          struct larder_class_stats *out) {
+    struct central_counts central = lr_central_counts(c);
+    const struct class_info *info = &lr_classes[c];
+    *out = (struct larder_class_stats){
+        .size = info->bytes,
+        .objects_per_span = info->objects,
+        .span_bytes = info->pages * LR_PAGE_BYTES,
+        .spans = central.spans,
+        .thread_objects = totals->objects[c],
+        .transfer_objects = lr_transfer_objects(c),
+        .central_objects = central.free_objects,
+    };
+    uint64_t all = out->spans * out->objects_per_span;
+    uint64_t free = out->thread_objects + out->transfer_objects + out->central_objects;
+    out->live_objects = all > free ? all - free : 0;
+}
+
+static void add_class(struct larder_stats *out, const struct larder_class_stats *c) {
+    uint64_t all = c->spans * c->objects_per_span * c->size;
+    uint64_t thread = c->thread_objects * c->size;
+    uint64_t transfer = c->transfer_objects * c->size;
+    uint64_t free = c->central_objects * c->size;
+    out->spans += c->spans;
+    out->span_tail_bytes += c->spans * c->span_bytes - all;
+    out->thread_cache_bytes += thread;
+    out->transfer_cache_bytes += transfer;
+    out->central_free_bytes += free;
+    // May become negative where objects moved meanwhile; the sum over all classes is put right.
+    out->live_bytes += all - thread - transfer - free;
 }
 
 static void collect_heap(struct larder_stats *out) {
@@ -134,12 +148,21 @@ bool lr_stats_lock(unsigned index, struct larder_lock_stats *out) {
     return true;
 }
 
-void lr_stats_collect(struct larder_stats *out) {
+void lr_stats_collect(struct larder_stats *out) { lr_stats_collect_all(out, NULL); }
+
+void lr_stats_collect_all(struct larder_stats *out, struct larder_class_stats *classes) {
     *out = (struct larder_stats){.resident_bytes = lr_os_resident_bytes()};
     struct thread_totals totals;
     collect_threads(&totals);
     collect_heap(out);
-    collect_classes(out, &totals);
+    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
+        struct larder_class_stats class_stats;
+        look_at_class(c, &totals, &class_stats);
+        add_class(out, &class_stats);
+        if (classes != NULL) {
+            classes[c - 1] = class_stats;
+        }
+    }
     struct release_counts release = lr_release_counts();
     out->threads = totals.threads;
     out->thread_caches_parked = totals.parked;
@@ -162,22 +185,8 @@ bool lr_stats_class(unsigned index, struct larder_class_stats *out) {
     if (index + 1 >= LR_CLASS_COUNT) {
         return false;
     }
-    unsigned c = index + 1;
     struct thread_totals totals;
     collect_threads(&totals);
-    struct central_counts central = lr_central_counts(c);
-    const struct class_info *info = &lr_classes[c];
-    *out = (struct larder_class_stats){
-        .size = info->bytes,
-        .objects_per_span = info->objects,
-        .span_bytes = info->pages * LR_PAGE_BYTES,
-        .spans = central.spans,
-        .thread_objects = totals.objects[c],
-        .transfer_objects = lr_transfer_objects(c),
-        .central_objects = central.free_objects,
-    };
-    uint64_t all = out->spans * out->objects_per_span;
-    uint64_t free = out->thread_objects + out->transfer_objects + out->central_objects;
-    out->live_objects = all > free ? all - free : 0;
+    look_at_class(index + 1, &totals, out);
     return true;
 }

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "diag/stats_text.h"
 
-#include "os/os.h"
-
-enum {
-    PAGE_BYTES = 1024, // of one write; the caller may have a small stack
-    FIELD_BYTES = 32,
-};
+enum { FIELD_BYTES = 32 };
 
 // One figure of the page as text, to be padded by the format that prints it.
 struct field {
@@ -105,45 +100,28 @@ void lr_stats_text_class(struct lr_print *p, const struct larder_class_stats *cl
                percent_text(&live, lr_permille(live_bytes, span_bytes)));
 }
 
-static void print_classes(struct lr_print *p) {
-    lr_print_f(p,
-               "size classes in use, in blocks\n"
-               "  %8s %8s %8s %10s %10s %10s %10s %11s %8s\n",
-               "bytes", "per span", "spans", "live", "in threads", "transfer", "central", "memory",
-               "live");
-    struct larder_class_stats class_stats;
-    for (unsigned i = 0; lr_stats_class(i, &class_stats); i++) {
-        if (class_stats.spans != 0) {
-            lr_stats_text_class(p, &class_stats);
-        }
-    }
-}
-
 void lr_stats_text_lock(struct lr_print *p, const struct larder_lock_stats *lock) {
     struct field share;
     lr_print_f(p, "  %12lu %12lu %8s  %s\n", lock->takes, lock->contended,
                percent_text(&share, lr_permille(lock->contended, lock->takes)), lock->name);
 }
 
-static void print_locks(struct lr_print *p) {
-    lr_print_f(p, "locks\n  %12s %12s %8s\n", "taken", "had to wait", "");
-    struct larder_lock_stats lock;
-    for (unsigned i = 0; lr_stats_lock(i, &lock); i++) {
-        if (lock.takes != 0) {
-            lr_stats_text_lock(p, &lock);
+void lr_stats_text(struct lr_print *p, const struct lr_report *report) {
+    lr_stats_text_totals(p, &report->stats);
+    lr_print_f(p,
+               "size classes in use, in blocks\n"
+               "  %8s %8s %8s %10s %10s %10s %10s %11s %8s\n",
+               "bytes", "per span", "spans", "live", "in threads", "transfer", "central", "memory",
+               "live");
+    for (unsigned i = 0; i < report->class_count; i++) {
+        if (report->classes[i].spans != 0) {
+            lr_stats_text_class(p, &report->classes[i]);
         }
     }
-}
-
-int lr_stats_text(int fd) {
-    char buffer[PAGE_BYTES];
-    struct lr_print p;
-    struct larder_stats stats;
-    lr_print_init(&p, buffer, sizeof buffer, fd);
-    lr_stats_collect(&stats);
-    lr_print_f(&p, "larder %s: statistics, thread %u\n", larder_version(), lr_os_thread_id());
-    lr_stats_text_totals(&p, &stats);
-    print_classes(&p);
-    print_locks(&p);
-    return lr_print_flush(&p);
+    lr_print_f(p, "locks\n  %12s %12s %8s\n", "taken", "had to wait", "");
+    for (unsigned i = 0; i < report->lock_count; i++) {
+        if (report->locks[i].takes != 0) {
+            lr_stats_text_lock(p, &report->locks[i]);
+        }
+    }
 }

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The statistics page that a person reads: at exit (LARDER_STATS=1), larder_stats_print().
+// The statistics page that a person reads.
 #ifndef LARDER_DIAG_STATS_TEXT_H
 #define LARDER_DIAG_STATS_TEXT_H
 
-#include "base/print.h"
-#include "conf/stats.h"
+#include "diag/report.h"
 
-// Gathers and writes the page to `fd`, without allocating. The caller holds no lock of Larder.
-// 0, or the negative errno of the first write that failed.
-LR_COLD int lr_stats_text(int fd);
+// The page without its first line. Text work only: the command larder prints it too.
+LR_COLD void lr_stats_text(struct lr_print *p, const struct lr_report *report);
 
-// The parts of the page, from figures at hand.
+// Its parts, from figures at hand.
 LR_COLD void lr_stats_text_totals(struct lr_print *p, const struct larder_stats *stats);
 LR_COLD void lr_stats_text_class(struct lr_print *p, const struct larder_class_stats *class_stats);
 LR_COLD void lr_stats_text_lock(struct lr_print *p, const struct larder_lock_stats *lock);

@@ -162,7 +162,7 @@ START_TEST(test_stats_text__page_of_this_process) {
     }
     int ends[2];
     EXPECT_INT(pipe(ends), ==, 0);
-    EXPECT_INT(lr_stats_text(ends[1]), ==, 0);
+    EXPECT_INT(lr_report_print(ends[1], LARDER_FORMAT_TEXT), ==, 0);
     close(ends[1]);
     size_t length = 0;
     ssize_t got;
@@ -188,7 +188,7 @@ START_TEST(test_stats_text__page_of_this_process) {
 
     const int full = open("/dev/full", O_WRONLY);
     if (full >= 0) {
-        EXPECT_INT(lr_stats_text(full), ==, -ENOSPC);
+        EXPECT_INT(lr_report_print(full, LARDER_FORMAT_TEXT), ==, -ENOSPC);
         close(full);
     }
 }

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "diag/report.h"
+
+#include "diag/stats_text.h"
+#include "os/os.h"
+
+enum { PAGE_BYTES = 1024 }; // of one write; the caller may have a small stack
+
+void lr_report_gather(struct lr_report *out) {
+    out->version = larder_version();
+    out->process_id = lr_os_process_id();
+    out->class_count = LR_CLASS_COUNT - 1;
+    out->lock_count = 0;
+    out->thread_count = 0;
+    out->option_count = 0;
+    out->threads = NULL;
+    out->options = NULL;
+    lr_stats_collect_all(&out->stats, out->classes);
+    while (out->lock_count < LR_REPORT_LOCKS &&
+           lr_stats_lock(out->lock_count, &out->locks[out->lock_count])) {
+        out->lock_count++;
+    }
+}
+
+int lr_report_print(int fd, enum larder_format format) {
+    char buffer[PAGE_BYTES];
+    struct lr_print p;
+    struct lr_report report;
+    lr_report_gather(&report);
+    lr_print_init(&p, buffer, sizeof buffer, fd);
+    switch (format) {
+    case LARDER_FORMAT_JSON:
+        lr_report_json(&p, &report);
+        break;
+    case LARDER_FORMAT_OPENMETRICS:
+    case LARDER_FORMAT_PROMETHEUS:
+        lr_report_metrics(&p, &report, format == LARDER_FORMAT_OPENMETRICS);
+        break;
+    default:
+        lr_print_f(&p, "larder %s: statistics, thread %u\n", report.version, lr_os_thread_id());
+        lr_stats_text(&p, &report);
+        break;
+    }
+    return lr_print_flush(&p);
+}

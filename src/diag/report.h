@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// All statistics of one moment, and the forms in which they can be printed.
+#ifndef LARDER_DIAG_REPORT_H
+#define LARDER_DIAG_REPORT_H
+
+#include <larder/stats.h>
+
+#include "base/config.h"
+#include "base/print.h"
+#include "conf/stats.h"
+
+enum { LR_REPORT_LOCKS = 32 };
+
+// The cache of one thread.
+struct lr_report_thread {
+    uint32_t thread_id;
+    uint32_t state; // enum larder_page_thread_state of <larder/page.h>
+    uint64_t cache_bytes;
+    uint64_t slow_calls;
+    char name[16]; // empty if not known
+};
+
+struct lr_report_option {
+    char name[32];
+    char value[32]; // as a person reads it
+    char range[48];
+    uint8_t origin; // enum larder_page_option_origin
+    uint8_t runtime;
+};
+
+// About 7 KiB: fits the stack of any thread.
+struct lr_report {
+    const char *version;
+    uint32_t process_id;
+    struct larder_stats stats;
+    unsigned class_count;
+    unsigned lock_count;
+    struct larder_class_stats classes[LR_CLASS_COUNT];
+    struct larder_lock_stats locks[LR_REPORT_LOCKS];
+    // What only a look from outside knows; NULL and 0 else.
+    unsigned thread_count;
+    unsigned option_count;
+    const struct lr_report_thread *threads;
+    const struct lr_report_option *options;
+};
+
+// Reads all figures of this process, except threads and options. The caller holds no lock of
+// Larder.
+LR_COLD void lr_report_gather(struct lr_report *out);
+
+// Gathers and writes, without allocating. 0, or the negative errno of the first write that failed.
+LR_COLD int lr_report_print(int fd, enum larder_format format);
+
+// One JSON object and a newline.
+LR_COLD void lr_report_json(struct lr_print *p, const struct lr_report *report);
+
+// A text between quotation marks, as JSON and the label values of metrics both read it.
+LR_COLD void lr_report_quote(struct lr_print *p, const char *text);
+
+// Samples for a collector. `open`: OpenMetrics 1.0, which has the suffix of counters on samples
+// only and ends with "# EOF"; else the text format 0.0.4 of Prometheus and node-exporter.
+LR_COLD void lr_report_metrics(struct lr_print *p, const struct lr_report *report, bool open);
+
+#endif
