@@ -12,7 +12,6 @@
 #include "base/bits.h"
 #include "cache/misuse.h"
 #include "cache/thread_cache.h"
-#include "heap/large.h"
 #include "os/os.h"
 
 LR_HOT void *larder_malloc(size_t size) {
@@ -130,7 +129,7 @@ static LR_NOINLINE void *realloc_slow(void *block, size_t size) {
     }
     if (bytes > LR_SMALL_MAX && size > LR_SMALL_MAX) {
         int saved_errno = errno;
-        void *resized = lr_large_resize(block, size);
+        void *resized = lr_resize_large(block, size);
         errno = saved_errno;
         if (resized != NULL) {
             return resized;

@@ -7,10 +7,12 @@
 #include "api/start.h"
 #include "base/fail.h"
 #include "cache/misuse.h"
+#include "cache/sampler.h"
 #include "cache/thread_state.h"
 #include "cache/transfer.h"
 #include "heap/large.h"
 #include "heap/scavenger.h"
+#include "prof/sample.h"
 
 // Between the two the owner's bins change: the scavenger keeps off, and a forked child does not
 // trust what it finds. The fences keep the compiler from moving work out; see cache/idle.c for why
@@ -35,11 +37,25 @@ static struct thread_cache *current_cache(void) {
     return lr_start() ? lr_thread_cache_acquire() : NULL;
 }
 
-static void *alloc_class(unsigned size_class) {
+// While sampling is on.
+static LR_NOINLINE void *alloc_counted(struct thread_cache *cache, unsigned size_class,
+                                       size_t size) {
+    bool sampled;
+    begin_slow(cache);
+    void *block = lr_sampler_alloc(cache, size_class, &sampled);
+    end_slow(cache);
+    lr_scavenger_note_activity();
+    return sampled ? lr_sample_take(block, size_class, size) : block;
+}
+
+static void *alloc_class(unsigned size_class, size_t size) {
     struct thread_cache *cache = current_cache();
     void *block;
     if (LR_UNLIKELY(cache == NULL)) {
         return lr_start() && lr_transfer_get(size_class, &block, 1) == 1 ? block : NULL;
+    }
+    if (LR_UNLIKELY(lr_sampling_on())) {
+        return alloc_counted(cache, size_class, size);
     }
     // Zeroed blocks, and a cache that was just made or taken back.
     if (!lr_bin_pop(&cache->bins[size_class], &block)) {
@@ -63,18 +79,49 @@ static void *finish(void *block, int saved_errno) {
     return block;
 }
 
+// While sampling is on. Threads without a cache are in their last destructors: not counted.
+static LR_NOINLINE void count_large(void *block, size_t size) {
+    size_t bytes = lr_large_bytes(block);
+    struct thread_cache *cache = current_cache();
+    if (cache != NULL) {
+        begin_slow(cache);
+        bool sampled = lr_sampler_count_large(cache, bytes);
+        end_slow(cache);
+        if (sampled) {
+            lr_sample_take_large(block, size, bytes);
+        }
+    }
+}
+
 static void *alloc_large(size_t size, size_t align, bool *zeroed) {
     if (size > PTRDIFF_MAX || align > PTRDIFF_MAX - size || !lr_start()) {
         return NULL;
     }
-    return lr_large_alloc(size, align, zeroed);
+    void *block = lr_large_alloc(size, align, zeroed);
+    if (LR_UNLIKELY(lr_sampling_on()) && block != NULL) {
+        count_large(block, size);
+    }
+    return block;
+}
+
+void *lr_resize_large(void *block, size_t size) {
+    // Before the resize, after which the address may be another block's. If it fails the block is
+    // about to be copied and freed.
+    if (LR_UNLIKELY(lr_sample_any())) {
+        (void)lr_sample_forget(block);
+    }
+    void *resized = lr_large_resize(block, size);
+    if (LR_UNLIKELY(lr_sampling_on()) && resized != NULL) {
+        count_large(resized, size); // as if it had been allocated, copied, freed
+    }
+    return resized;
 }
 
 LR_NOINLINE void *lr_alloc_maybe_zeroed(size_t size, bool *zeroed) {
     LR_ASSERT(!lr_lock_any_held()); // nothing inside Larder allocates with a lock held
     int saved_errno = errno;
     *zeroed = false;
-    void *block = size <= LR_SMALL_MAX ? alloc_class(lr_class_of(size))
+    void *block = size <= LR_SMALL_MAX ? alloc_class(lr_class_of(size), size)
                                        : alloc_large(size, LR_PAGE_BYTES, zeroed);
     return finish(block, saved_errno);
 }
@@ -82,7 +129,8 @@ LR_NOINLINE void *lr_alloc_maybe_zeroed(size_t size, bool *zeroed) {
 LR_NOINLINE void *lr_alloc_slow(size_t size) {
     // A hit of a size above the fast path's table; for smaller ones a second miss.
     void *block;
-    if (size <= LR_SMALL_MAX && lr_bin_pop(lr_own_bin(lr_bin_offset(lr_class_of(size))), &block)) {
+    if (size < lr_load_folded(&lr_pop_below) &&
+        lr_bin_pop(lr_own_bin(lr_bin_offset(lr_class_of(size))), &block)) {
         return block;
     }
     bool zeroed;
@@ -119,7 +167,18 @@ LR_NOINLINE void lr_free_slow(void *block) {
         lr_page_in_window(page) ? lr_load_relaxed(lr_class_map(page)) / LR_BIN_BYTES : 0;
     if (LR_LIKELY(size_class != 0)) {
         free_small(block, size_class);
-    } else if (!lr_large_free(block)) {
+        errno = saved_errno;
+        return;
+    }
+    if (LR_UNLIKELY(lr_sample_any())) {
+        struct lr_sample_end end = lr_sample_forget(block);
+        if (end.shadow != NULL) {
+            free_small(end.shadow, end.size_class);
+            errno = saved_errno;
+            return;
+        }
+    }
+    if (!lr_large_free(block)) {
         lr_misuse_report(LR_MISUSE_FREE, block);
     }
     errno = saved_errno;
@@ -131,6 +190,12 @@ size_t lr_block_bytes(const void *block) {
         unsigned size_class = lr_load_relaxed(lr_class_map(page)) / LR_BIN_BYTES;
         if (LR_LIKELY(size_class != 0)) {
             return lr_classes[size_class].bytes;
+        }
+    }
+    if (LR_UNLIKELY(lr_sample_any())) {
+        size_t bytes = lr_sample_bytes(block);
+        if (bytes != 0) {
+            return bytes;
         }
     }
     return lr_large_bytes(block);

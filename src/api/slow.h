@@ -18,6 +18,8 @@ void lr_free_slow(void *block);
 // Usable bytes of a block; 0 for pointers that lead to no block. Small blocks are told by their
 // page: a pointer into one gives its size.
 size_t lr_block_bytes(const void *block);
+// lr_large_resize(), seen by the sampler.
+void *lr_resize_large(void *block, size_t size);
 // Gives the calling thread's cached blocks back; the bytes of them.
 size_t lr_flush_own_cache(void);
 

@@ -15,6 +15,7 @@
 #include "heap/span_heap.h"
 #include "heap/window.h"
 #include "os/os.h"
+#include "prof/profile.h"
 #include "sync/lock.h"
 
 enum { STATS_FD_MIN = 500 }; // out of the way of programs that expect low numbers
@@ -36,6 +37,8 @@ static bool start_locked(void) {
     lr_scavenger_add_task(lr_idle_drain);
     lr_scavenger_add_task(lr_transfer_age);
     lr_scavenger_add_task(lr_thread_state_reclaim);
+    lr_options_set_watcher(lr_profile_follow_options);
+    lr_profile_follow_options();
     return true;
 }
 

@@ -41,6 +41,10 @@ LR_NO_TSAN static uint64_t fingerprint(const struct thread_cache *cache) {
         const volatile struct bin *bin = &cache->bins[c];
         print = print * 31 + (size_t)bin->top;
     }
+    for (unsigned c = 1; c < LR_SAMPLE_BINS; c++) {
+        const volatile struct sample_bin *bin = &cache->sample_bins[c];
+        print = print * 31 + (size_t)bin->top;
+    }
     return print;
 }
 

@@ -2,6 +2,7 @@
 #include "cache/size_class.h"
 
 #include "base/fail.h"
+#include "cache/thread_cache.h"
 
 // A batch is at most 40 KiB of blocks: between a producer and a consumer of messages of up to 1 KiB
 // one lock is taken in 70 calls, and half as much memory waits in their bins as with 64 KiB. A bin
@@ -28,12 +29,23 @@ const struct class_info lr_classes[LR_CLASS_COUNT] = {
     static_assert((span_pages) < LR_PAGES_PER_HUGE, "a span lies in one huge page");
 #include "cache/size_class.def"
 
-uint16_t lr_bin_offsets[LR_FAST_MAX + 1] LR_CACHE_ALIGNED;
+atomic_u16 lr_bin_offsets[LR_FAST_MAX + 1] LR_CACHE_ALIGNED;
+atomic_sz lr_pop_below;
 
 void lr_size_class_init(void) {
     for (size_t size = 0; size <= LR_FAST_MAX; size++) {
-        lr_bin_offsets[size] = lr_bin_offset(lr_class_of(size));
+        lr_store_relaxed(&lr_bin_offsets[size], lr_bin_offset(lr_class_of(size)));
     }
+    lr_store_relaxed(&lr_pop_below, LR_SMALL_MAX + 1);
+}
+
+void lr_size_class_set_sampling(bool on) {
+    for (size_t size = 0; size <= LR_FAST_MAX; size++) {
+        unsigned size_class = lr_class_of(size);
+        lr_store_relaxed(&lr_bin_offsets[size],
+                         on ? lr_sample_bin_offset(size_class) : lr_bin_offset(size_class));
+    }
+    lr_store_relaxed(&lr_pop_below, on ? 0 : LR_SMALL_MAX + 1);
 }
 
 unsigned lr_class_of_aligned(size_t size, size_t align) {

@@ -3,6 +3,9 @@
 #ifndef LARDER_CACHE_SIZE_CLASS_H
 #define LARDER_CACHE_SIZE_CLASS_H
 
+#include <stdbool.h>
+
+#include "base/atomic.h"
 #include "base/attr.h"
 #include "base/bits.h"
 #include "base/config.h"
@@ -21,10 +24,22 @@ extern const struct class_info lr_classes[LR_CLASS_COUNT] LR_HIDDEN;
 // The fast path's table: request in bytes -> byte offset of the bin in a thread cache. An entry a
 // byte costs 4 KiB and saves the rounding. Filled at start; before that, all requests find offset
 // 0, the bin that is always empty.
-extern uint16_t lr_bin_offsets[LR_FAST_MAX + 1] LR_HIDDEN;
+extern atomic_u16 lr_bin_offsets[LR_FAST_MAX + 1] LR_HIDDEN;
 void lr_size_class_init(void);
 
-enum { LR_BIN_BYTES = 32 };
+// Requests below this may be served from the ordinary bin by the slow path's first lines: all that
+// are small, or none while sampling is on.
+extern atomic_sz lr_pop_below LR_HIDDEN;
+
+// Leads malloc to the sampling bins (cache/sampler.h), or back. Threads see the change entry by
+// entry and late, which is harmless: both bins hold blocks of the class.
+void lr_size_class_set_sampling(bool on);
+
+enum {
+    LR_BIN_BYTES = 32,
+    LR_SAMPLE_BIN_BYTES = 16,
+    LR_SAMPLE_BINS = 41, // classes 0 up to that of LR_FAST_MAX
+};
 
 static inline uint16_t lr_bin_offset(unsigned size_class) {
     return (uint16_t)(size_class * LR_BIN_BYTES);

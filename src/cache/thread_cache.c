@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "cache/sampler.h"
 #include "cache/transfer.h"
 #include "conf/options.h"
 #include "heap/meta.h"
@@ -135,7 +136,34 @@ static void try_grow(struct thread_cache *cache, unsigned size_class, size_t wan
     resize(cache, size_class, slots);
 }
 
+static size_t flush_sample_bins(struct thread_cache *cache, bool slots) {
+    size_t bytes = 0;
+    for (unsigned c = 1; c < LR_SAMPLE_BINS; c++) {
+        struct sample_bin *bin = &cache->sample_bins[c];
+        size_t held = (size_t)(bin->top - bin->base);
+        if (held > 0) {
+            bytes += held * lr_classes[c].bytes;
+            lr_transfer_put(c, bin->base, (unsigned)held);
+            bin->top = bin->base;
+        }
+        if (slots && bin->base != NULL) {
+            lr_meta_free(bin->base, lr_sample_bin_slots(c) * sizeof *bin->base);
+            *bin = (struct sample_bin){0};
+        }
+    }
+    return bytes;
+}
+
+static void end_sampling(struct thread_cache *cache) {
+    flush_sample_bins(cache, true);
+    lr_meta_free(cache->sampler, sizeof *cache->sampler);
+    cache->sampler = NULL;
+}
+
 static void count_slow_call(struct thread_cache *cache) {
+    if (LR_UNLIKELY(cache->sampler != NULL && !lr_sampling_on())) {
+        end_sampling(cache);
+    }
     if (++cache->sweep >= SWEEP_CALLS) {
         sweep(cache);
     }
@@ -185,6 +213,12 @@ void lr_cache_overflow(struct thread_cache *cache, unsigned size_class, void *bl
 
 size_t lr_cache_flush(struct thread_cache *cache, bool slots) {
     size_t bytes = 0;
+    if (cache->sampler != NULL) {
+        bytes = flush_sample_bins(cache, false);
+        if (slots) {
+            end_sampling(cache);
+        }
+    }
     for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
         size_t held = count_of(&cache->bins[c]);
         if (held > 0) {
@@ -206,7 +240,13 @@ LR_NO_TSAN size_t lr_cache_objects_racy(const struct thread_cache *cache, unsign
     size_t top = (size_t)bin->top;
     size_t base = (size_t)bin->base;
     size_t count = (top - base) / sizeof(void *);
-    return count <= UINT16_MAX ? count : 0;
+    count = count <= UINT16_MAX ? count : 0;
+    if (size_class < LR_SAMPLE_BINS) {
+        const volatile struct sample_bin *ahead = &cache->sample_bins[size_class];
+        size_t waiting = ((size_t)ahead->top - (size_t)ahead->base) / sizeof(void *);
+        count += waiting <= lr_sample_bin_slots(size_class) ? waiting : 0;
+    }
+    return count;
 }
 
 size_t lr_cache_bytes_racy(const struct thread_cache *cache) {

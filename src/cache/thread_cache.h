@@ -27,6 +27,19 @@ struct bin {
 
 static_assert(sizeof(struct bin) == LR_BIN_BYTES, "lr_bin_offsets[] counts in it");
 
+// What lr_bin_pop() needs of a bin; see cache/sampler.h. may_alias: malloc takes it for a bin.
+struct __attribute__((may_alias)) sample_bin {
+    void **top;
+    void **base;
+};
+
+static_assert(sizeof(struct sample_bin) == LR_SAMPLE_BIN_BYTES, "lr_bin_offsets[] counts in it");
+static_assert(offsetof(struct sample_bin, top) == offsetof(struct bin, top) &&
+                  offsetof(struct sample_bin, base) == offsetof(struct bin, base),
+              "a sample bin is the beginning of a bin");
+
+struct thread_sampler;
+
 struct thread_cache {
     struct bin bins[LR_CLASS_COUNT]; // owner thread only; bins[0] stays empty
     size_t slot_bytes;               // owner thread only; blocks that all bins could hold, in bytes
@@ -36,7 +49,23 @@ struct thread_cache {
     atomic_u64 slow_calls; // relaxed: statistics and idleness
     atomic_u64 refills;
     atomic_u64 flushes;
+    struct thread_sampler *sampler;                // owner thread only; NULL: never sampled
+    struct sample_bin sample_bins[LR_SAMPLE_BINS]; // owner thread only
 };
+
+static_assert(sizeof(struct thread_cache) <= UINT16_MAX, "lr_bin_offsets[] reaches all bins");
+
+static inline uint16_t lr_sample_bin_offset(unsigned size_class) {
+    return (uint16_t)(offsetof(struct thread_cache, sample_bins) +
+                      size_class * sizeof(struct sample_bin));
+}
+
+// Slots of a sampling bin: enough that its misses cost little beside the work done with the blocks,
+// few enough that the blocks of a bin stay in the CPU's cache, where the stack order of the
+// ordinary bin would have kept them.
+static inline size_t lr_sample_bin_slots(unsigned size_class) {
+    return lr_max(lr_min(8 * LR_KIB / lr_classes[size_class].bytes, 128), 8);
+}
 
 // Initial-exec: the library is loaded at start or fits the static TLS surplus (two words).
 // Loaded afresh by every call: the scavenger swaps it to take an idle thread's cache (idle.c).
@@ -81,7 +110,7 @@ static LR_ALWAYS_INLINE bool lr_alloc_fast(size_t size, void **block) {
     if (LR_UNLIKELY(size > LR_FAST_MAX)) {
         return false;
     }
-    return lr_bin_pop(lr_own_bin(lr_bin_offsets[size]), block);
+    return lr_bin_pop(lr_own_bin(lr_load_folded_u16(&lr_bin_offsets[size])), block);
 }
 
 // False: take the slow path. Any pointer, NULL included: its page is outside the window.

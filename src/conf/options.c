@@ -36,6 +36,17 @@ static struct {
     atomic_u8 origin[LR_OPTION_COUNT]; // enum lr_option_origin; written under lr_options_lock
 } state;
 
+static _Atomic(void (*)(void)) watcher;
+
+void lr_options_set_watcher(void (*function)(void)) { lr_store_relaxed(&watcher, function); }
+
+static void tell_watcher(void) {
+    void (*function)(void) = lr_load_relaxed(&watcher);
+    if (function != NULL) {
+        function();
+    }
+}
+
 static struct lr_options *spare_locked(void) { return &snapshots[(state.publications + 1) % 2]; }
 
 // Pairs with lr_options_deref().
@@ -251,6 +262,7 @@ LR_COLD bool lr_options_init(void) {
     lr_unlock(&lr_options_lock);
     if (first) {
         warn(environment);
+        tell_watcher();
     }
     return true;
 }
@@ -298,6 +310,7 @@ int lr_option_set(const char *name, uint64_t value) {
     lr_store_relaxed(&state.origin[id], LR_FROM_PROGRAM);
     publish_locked(spare);
     lr_unlock(&lr_options_lock);
+    tell_watcher();
     return 0;
 }
 

@@ -14,6 +14,7 @@
 #include "heap/scavenger.h"
 #include "heap/span_heap.h"
 #include "os/os.h"
+#include "prof/sample.h"
 
 struct thread_totals {
     uint64_t objects[LR_CLASS_COUNT];
@@ -107,6 +108,19 @@ static void collect_heap(struct larder_stats *out) {
                           out->huge_pages * sizeof(struct huge_page);
 }
 
+// A sample's shadow counts as the live block; the pages that the program has instead are overhead.
+static void collect_samples(struct larder_stats *out) {
+    struct lr_sample_counts counts = lr_sample_counts();
+    out->samples = counts.taken;
+    out->samples_dropped = counts.dropped;
+    out->samples_live = counts.live;
+    out->sample_bytes = counts.place_bytes;
+    out->large_blocks -= counts.place_blocks;
+    out->large_bytes -= counts.place_bytes;
+    out->live_bytes -= counts.place_bytes;
+    out->metadata_bytes += counts.place_bytes;
+}
+
 // ---- Locks, one row a rank ----
 
 struct lock_row {
@@ -120,6 +134,7 @@ static const struct lock_row lock_rows[] = {
     {.name = "thread registry", .lock = &lr_registry_lock},
     {.name = "scavenger", .lock = &lr_scavenger_lock},
     {.name = "release", .lock = &lr_release_lock},
+    {.name = "samples", .lock = &lr_sample_lock},
     {.name = "transfer caches", .of_class = lr_transfer_lock},
     {.name = "central lists", .of_class = lr_central_lock},
     {.name = "pools", .lock = &lr_pool_lock},
@@ -163,6 +178,7 @@ void lr_stats_collect_all(struct larder_stats *out, struct larder_class_stats *c
             classes[c - 1] = class_stats;
         }
     }
+    collect_samples(out);
     struct release_counts release = lr_release_counts();
     out->threads = totals.threads;
     out->thread_caches_parked = totals.parked;
