@@ -24,8 +24,8 @@ LARDER_API int larder_option_get(const char *name, uint64_t *value) LARDER_NOTHR
 
 /*
  * Changes a value; all threads see it soon after. -ERANGE: it is out of range. -EPERM: the option
- * is read at start only. -EAGAIN: too early, the environment has not been read. May block until
- * others that are reading options have done so.
+ * is read at start only, as all options are in hardened mode. -EAGAIN: too early, the environment
+ * has not been read. May block until others that are reading options have done so.
  */
 LARDER_API int larder_option_set(const char *name, uint64_t value) LARDER_NOTHROW;
 

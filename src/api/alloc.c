@@ -12,6 +12,7 @@
 #include "base/bits.h"
 #include "cache/misuse.h"
 #include "cache/thread_cache.h"
+#include "hard/hard.h"
 #include "os/os.h"
 
 LR_HOT void *larder_malloc(size_t size) {
@@ -47,6 +48,10 @@ static bool may_be_size(size_t bytes, size_t size) {
 }
 
 static LR_NOINLINE void free_sized_slow(void *block, size_t size) {
+    if (LR_UNLIKELY(lr_hardened) && lr_hard_owns(block)) {
+        lr_hard_free_sized(block, size, 1);
+        return;
+    }
     size_t bytes = block == NULL ? 0 : lr_block_bytes(block);
     bool checked = LARDER_CHECKED ? bytes > 0 : bytes > LR_SMALL_MAX;
     if (checked && !may_be_size(bytes, size)) {
@@ -65,6 +70,10 @@ void larder_free_sized(void *block, size_t size) {
 }
 
 void larder_free_aligned_sized(void *block, size_t alignment, size_t size) {
+    if (LR_UNLIKELY(lr_hardened) && lr_hard_owns(block)) {
+        lr_hard_free_sized(block, size, alignment);
+        return;
+    }
     size_t bytes = block == NULL ? 0 : lr_block_bytes(block);
     if (LR_UNLIKELY(bytes != 0 && (size > bytes || ((size_t)block & (alignment - 1)) != 0))) {
         lr_misuse_report_size(block, size, bytes);
@@ -108,6 +117,14 @@ static LR_NOINLINE void *move_block(void *block, size_t old_bytes, size_t size) 
     return moved;
 }
 
+static LR_COLD void *realloc_hardened(void *block, size_t size) {
+    size_t bytes;
+    if (!lr_hard_bytes(block, "realloc", &bytes)) {
+        return fail(EINVAL);
+    }
+    return lr_hard_resize(block, size) ? block : move_block(block, bytes, size);
+}
+
 static LR_NOINLINE void *realloc_slow(void *block, size_t size) {
     if (block == NULL) {
         return larder_malloc(size);
@@ -118,6 +135,9 @@ static LR_NOINLINE void *realloc_slow(void *block, size_t size) {
     }
     if (size > PTRDIFF_MAX) {
         return fail(ENOMEM);
+    }
+    if (LR_UNLIKELY(lr_hardened) && lr_hard_owns(block)) {
+        return realloc_hardened(block, size);
     }
     size_t bytes = lr_block_bytes(block);
     if (LR_UNLIKELY(bytes == 0)) {
@@ -164,10 +184,12 @@ void *larder_reallocarray(void *block, size_t count, size_t size) {
 // `alignment` is a power of two. A block for a multiple of an alignment up to a page is aligned by
 // itself, see lr_class_of_aligned(); large ones begin at a page.
 static void *alloc_aligned(size_t alignment, size_t size) {
-    if (LR_LIKELY(alignment <= LR_PAGE_BYTES && size <= LR_SMALL_MAX)) {
-        return larder_malloc(lr_align_up(lr_max(size, 1), alignment));
+    void *block;
+    if (LR_LIKELY(alignment <= LR_PAGE_BYTES && size <= LR_SMALL_MAX) &&
+        LR_LIKELY(lr_alloc_fast(lr_align_up(lr_max(size, 1), alignment), &block))) {
+        return block;
     }
-    return lr_alloc_large_aligned(size, alignment);
+    return lr_alloc_aligned_slow(alignment, size);
 }
 
 int larder_posix_memalign(void **out, size_t alignment, size_t size) {

@@ -9,6 +9,8 @@
 #include "cache/thread_state.h"
 #include "cache/transfer.h"
 #include "conf/options.h"
+#include "hard/pages.h"
+#include "hard/slab.h"
 #include "heap/direct.h"
 #include "heap/meta.h"
 #include "heap/release.h"
@@ -31,6 +33,10 @@ static void for_each_lock(void (*visit)(struct lr_lock *)) {
     for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
         visit(lr_central_lock(c));
     }
+    for (unsigned c = 1; c < LR_SLAB_CLASSES; c++) {
+        visit(lr_slab_lock(c));
+    }
+    visit(&lr_pages_lock);
     visit(&lr_pool_lock);
     visit(&lr_span_heap_lock);
     visit(&lr_direct_lock);

@@ -5,11 +5,13 @@
 #include <stdint.h>
 
 #include "api/start.h"
+#include "base/bits.h"
 #include "base/fail.h"
 #include "cache/misuse.h"
 #include "cache/sampler.h"
 #include "cache/thread_state.h"
 #include "cache/transfer.h"
+#include "hard/hard.h"
 #include "heap/large.h"
 #include "heap/scavenger.h"
 #include "prof/sample.h"
@@ -34,8 +36,11 @@ static struct thread_cache *current_cache(void) {
     if (LR_LIKELY(cache != &lr_empty_cache)) {
         return cache;
     }
-    return lr_start() ? lr_thread_cache_acquire() : NULL;
+    return lr_start() && !lr_hardened ? lr_thread_cache_acquire() : NULL;
 }
+
+// Starts Larder if need be, which tells.
+static bool is_hardened(void) { return lr_start() && LR_UNLIKELY(lr_hardened); }
 
 // While sampling is on.
 static LR_NOINLINE void *alloc_counted(struct thread_cache *cache, unsigned size_class,
@@ -120,6 +125,10 @@ void *lr_resize_large(void *block, size_t size) {
 LR_NOINLINE void *lr_alloc_maybe_zeroed(size_t size, bool *zeroed) {
     LR_ASSERT(!lr_lock_any_held()); // nothing inside Larder allocates with a lock held
     int saved_errno = errno;
+    if (is_hardened()) {
+        *zeroed = true;
+        return finish(lr_hard_alloc(size, 1), saved_errno);
+    }
     *zeroed = false;
     void *block = size <= LR_SMALL_MAX ? alloc_class(lr_class_of(size), size)
                                        : alloc_large(size, LR_PAGE_BYTES, zeroed);
@@ -137,8 +146,14 @@ LR_NOINLINE void *lr_alloc_slow(size_t size) {
     return lr_alloc_maybe_zeroed(size, &zeroed);
 }
 
-LR_NOINLINE void *lr_alloc_large_aligned(size_t size, size_t align) {
+LR_NOINLINE void *lr_alloc_aligned_slow(size_t align, size_t size) {
     int saved_errno = errno;
+    if (is_hardened()) {
+        return finish(lr_hard_alloc(size, align), saved_errno);
+    }
+    if (align <= LR_PAGE_BYTES && size <= LR_SMALL_MAX) {
+        return lr_alloc_slow(lr_align_up(lr_max(size, 1), align));
+    }
     bool zeroed;
     return finish(alloc_large(size, align, &zeroed), saved_errno);
 }
@@ -178,7 +193,9 @@ LR_NOINLINE void lr_free_slow(void *block) {
             return;
         }
     }
-    if (!lr_large_free(block)) {
+    if (LR_UNLIKELY(lr_hardened) && lr_hard_owns(block)) {
+        lr_hard_free(block);
+    } else if (!lr_large_free(block)) {
         lr_misuse_report(LR_MISUSE_FREE, block);
     }
     errno = saved_errno;
@@ -198,7 +215,11 @@ size_t lr_block_bytes(const void *block) {
             return bytes;
         }
     }
-    return lr_large_bytes(block);
+    size_t bytes = lr_large_bytes(block);
+    if (LR_UNLIKELY(lr_hardened) && bytes == 0) {
+        lr_hard_bytes(block, "malloc_usable_size", &bytes);
+    }
+    return bytes;
 }
 
 size_t lr_flush_own_cache(void) {

@@ -10,9 +10,8 @@
 void *lr_alloc_slow(size_t size);
 // The same; *zeroed says whether the block is known to read as zero.
 void *lr_alloc_maybe_zeroed(size_t size, bool *zeroed);
-// Above the size classes, or aligned to more than a page (`align` is a power of two); NULL with
-// errno ENOMEM.
-void *lr_alloc_large_aligned(size_t size, size_t align);
+// Any size at `align`, a power of two; NULL with errno ENOMEM.
+void *lr_alloc_aligned_slow(size_t align, size_t size);
 // Any pointer; reports those that are not blocks.
 void lr_free_slow(void *block);
 // Usable bytes of a block; 0 for pointers that lead to no block. Small blocks are told by their

@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "api/slow.h"
 #include "cache/idle.h"
 #include "cache/size_class.h"
 #include "cache/thread_state.h"
 #include "cache/transfer.h"
 #include "conf/options.h"
 #include "diag/report.h"
+#include "hard/hard.h"
 #include "heap/scavenger.h"
 #include "heap/span_heap.h"
 #include "heap/window.h"
@@ -37,6 +39,9 @@ static bool start_locked(void) {
     lr_scavenger_add_task(lr_idle_drain);
     lr_scavenger_add_task(lr_transfer_age);
     lr_scavenger_add_task(lr_thread_state_reclaim);
+    if (lr_opt_hardened() != 0) {
+        lr_hard_enable();
+    }
     lr_options_set_watcher(lr_profile_follow_options);
     lr_profile_follow_options();
     return true;
@@ -62,13 +67,25 @@ LR_COLD bool lr_start_slow(void) {
 
 // The environment is readable here even if the first request came before libc was ready.
 __attribute__((constructor)) static void on_load(void) {
-    if (lr_start() && lr_options_init() && lr_opt_stats() != 0) {
+    bool ready = lr_start() && lr_options_init();
+    if (ready && lr_opt_hardened() != 0) {
+        if (!lr_hardened) { // the first request came too early to know
+            lr_hard_enable();
+            lr_flush_own_cache();
+            lr_store_relaxed(&lr_thread_cache, &lr_empty_cache);
+        }
+        lr_options_seal();
+    }
+    if (ready && lr_opt_stats() != 0) {
         // Programs close standard error before the library's destructor runs (coreutils do).
         stats_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STATS_FD_MIN);
     }
 }
 
 __attribute__((destructor)) static void on_exit_or_unload(void) {
+    if (lr_hardened) {
+        lr_hard_check_all();
+    }
     if (lr_load_relaxed(&lr_started) != 0 && lr_opt_stats() != 0) {
         (void)lr_report_print(stats_fd >= 0 ? stats_fd : STDERR_FILENO, LARDER_FORMAT_TEXT);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/misuse.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 
 #include "base/print.h"
@@ -45,6 +46,21 @@ void lr_misuse_report(enum lr_misuse misuse, const void *pointer) {
     lr_print_f(&out, "larder: %s %p: double free, or not a block, ",
                misuse == LR_MISUSE_REALLOC ? "invalid realloc of" : "invalid free of", pointer);
     describe(&out, pointer);
+    finish(&out);
+}
+
+void lr_misuse_report_f(const char *format, ...) {
+    if (lr_opt_on_error() == LR_ON_ERROR_IGNORE) {
+        return;
+    }
+    char text[256];
+    struct lr_print out;
+    lr_print_init(&out, text, sizeof text, 2);
+    lr_print_str(&out, "larder: ");
+    va_list arguments;
+    va_start(arguments, format);
+    lr_print_v(&out, format, arguments);
+    va_end(arguments);
     finish(&out);
 }
 

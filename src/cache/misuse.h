@@ -15,6 +15,8 @@ enum lr_misuse {
 // One line with the address, the size class of the page and the thread, then abort() or return, as
 // LARDER_ON_ERROR says. No lock of Larder may be held.
 LR_COLD LR_NOINLINE void lr_misuse_report(enum lr_misuse misuse, const void *pointer);
+// The same with the text in between "larder: " and the thread.
+LR_COLD LR_NOINLINE void lr_misuse_report_f(const char *format, ...) LR_PRINTF(1, 2);
 LR_COLD LR_NOINLINE void lr_misuse_report_size(const void *pointer, size_t given, size_t actual);
 
 #endif

@@ -18,20 +18,23 @@ enum {
     PRINT_BYTES = 512,
 };
 
-// The current snapshot and the spare one. The spare was current before the last publication; it
-// may be written again once a grace period has passed since.
-static struct lr_options snapshots[2] = {{
-    .value =
-        {
+// The spare snapshot was current before the last publication; it may be written again once a grace
+// period has passed since.
+struct lr_options_page lr_options_page = {
+    .current = &lr_options_page.snapshots[0],
+    .snapshots = {{
+        .value =
+            {
 #define OPTION(name, type, unit, fallback, min, max, when, help) [LR_OPTION_##name] = (fallback),
 #include "conf/options.def"
-        },
-}};
-_Atomic(struct lr_options *) lr_options_current = &snapshots[0];
+            },
+    }},
+};
 struct lr_lock lr_options_lock = LR_LOCK_INIT(LR_RANK_OPTIONS);
 
 static struct {
-    atomic_u8 environment_read;        // release: the snapshot made from it is published
+    atomic_u8 environment_read; // release: the snapshot made from it is published
+    atomic_u8 sealed;
     uint64_t publications;             // guarded by: lr_options_lock
     atomic_u8 origin[LR_OPTION_COUNT]; // enum lr_option_origin; written under lr_options_lock
 } state;
@@ -47,11 +50,13 @@ static void tell_watcher(void) {
     }
 }
 
-static struct lr_options *spare_locked(void) { return &snapshots[(state.publications + 1) % 2]; }
+static struct lr_options *spare_locked(void) {
+    return &lr_options_page.snapshots[(state.publications + 1) % 2];
+}
 
 // Pairs with lr_options_deref().
 static void publish_locked(struct lr_options *snapshot) {
-    void *slot = &lr_options_current; // an atomic pointer is represented as a plain one
+    void *slot = &lr_options_page.current; // an atomic pointer is represented as a plain one
     lr_rcu_publish(slot, snapshot);
     state.publications++;
 }
@@ -224,12 +229,20 @@ static int print_all(int fd, const struct lr_option_values *values, bool with_he
     return lr_print_flush(&p);
 }
 
+// What some options decide about others.
+static void imply(struct lr_option_values *values) {
+    if (values->value[LR_OPTION_hardened] != 0) {
+        values->value[LR_OPTION_scavenger] = LR_SCAVENGER_OFF; // pages go back when they are freed
+    }
+}
+
 static void warn(char *const *environment) {
     char buffer[PRINT_BYTES];
     struct lr_print p;
     struct lr_option_values values;
     lr_print_init(&p, buffer, sizeof buffer, STDERR);
     lr_options_from_environment(environment, &values, &p);
+    imply(&values);
     if (values.value[LR_OPTION_verbose] > 0) {
         (void)print_all(STDERR, &values, false);
     }
@@ -246,6 +259,7 @@ LR_COLD bool lr_options_init(void) {
     char *const *environment = lr_os_environ();
     struct lr_option_values values;
     lr_options_from_environment(environment, &values, NULL);
+    imply(&values);
 
     lr_lock(&lr_options_lock);
     const bool first = !lr_load_relaxed(&state.environment_read);
@@ -267,6 +281,13 @@ LR_COLD bool lr_options_init(void) {
     return true;
 }
 
+void lr_options_seal(void) {
+    lr_store_relaxed(&state.sealed, 1);
+    if (lr_os_page_bytes() <= LR_OPTIONS_PAGE_BYTES) {
+        lr_os_seal(&lr_options_page, sizeof lr_options_page);
+    }
+}
+
 int lr_option_get(const char *name, uint64_t *value) {
     const enum lr_option_id id = lr_option_by_name(name);
     if (id == LR_OPTION_COUNT) {
@@ -281,7 +302,7 @@ int lr_option_set(const char *name, uint64_t value) {
     if (id == LR_OPTION_COUNT) {
         return -ENOENT;
     }
-    if (lr_option_row(id)->when != LR_WHEN_RUNTIME) {
+    if (lr_option_row(id)->when != LR_WHEN_RUNTIME || lr_load_relaxed(&state.sealed) != 0) {
         return -EPERM;
     }
     if (!lr_option_in_range(id, value)) {

@@ -14,17 +14,24 @@
 #include "conf/option_table.h"
 #include "sync/lock.h"
 
+enum { LR_OPTIONS_PAGE_BYTES = 4096 };
+
 struct lr_options {
     atomic_u64 value[LR_OPTION_COUNT]; // relaxed: publication orders them, reuse is harmless
 };
 
-// Changed by options.c only.
-extern _Atomic(struct lr_options *) lr_options_current;
+// What options.c alone changes: the current snapshot, and the spare one. A page of its own, which
+// hardened mode makes read-only.
+struct lr_options_page {
+    _Atomic(struct lr_options *) current;
+    struct lr_options snapshots[2];
+} __attribute__((aligned(LR_OPTIONS_PAGE_BYTES)));
+extern struct lr_options_page lr_options_page;
 extern struct lr_lock lr_options_lock; // rank LR_RANK_OPTIONS; for fork and lock statistics
 
 // Pairs with lr_rcu_publish() in options.c: the values of the snapshot are seen.
 static inline struct lr_options *lr_options_deref(void) {
-    return lr_load_acquire(&lr_options_current);
+    return lr_load_acquire(&lr_options_page.current);
 }
 
 static inline uint64_t lr_options_value(struct lr_options *options, enum lr_option_id id) {
@@ -44,9 +51,14 @@ static inline uint64_t lr_options_value(struct lr_options *options, enum lr_opti
 // liburcu while it holds it. A setuid process keeps the defaults.
 bool lr_options_init(void);
 
+// No option can be changed from now on, by larder_option_set() or by a stray write. (The latter is
+// possible still where pages of the system are larger than the options' own.)
+void lr_options_seal(void);
+
 // By the option's name in lower case. 0 or a negative errno:
-//   -ENOENT no such option; -EPERM it may change at startup only; -ERANGE the value is out of its
-//   range; -EAGAIN libc has no environment yet, which would override the value later.
+//   -ENOENT no such option; -EPERM it may change at startup only, as all may when sealed; -ERANGE
+//   the value is out of its range; -EAGAIN libc has no environment yet, which would override the
+//   value later.
 // Setting waits for a grace period of RCU: no lock of Larder and no read-side section may be held.
 int lr_option_get(const char *name, uint64_t *value);
 int lr_option_set(const char *name, uint64_t value);

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gathers statistics from all tiers. Nothing is stopped: figures are read one after the other.
+#include "base/bits.h"
 #include "cache/central.h"
 #include "cache/idle.h"
 #include "cache/thread_state.h"
 #include "cache/transfer.h"
 #include "conf/options.h"
 #include "conf/stats.h"
+#include "hard/hard.h"
+#include "hard/pages.h"
+#include "hard/slab.h"
 #include "heap/direct.h"
 #include "heap/huge_page.h"
 #include "heap/meta.h"
@@ -58,8 +62,24 @@ static void collect_threads(struct thread_totals *totals) {
     lr_unlock(&lr_registry_lock);
 }
 
+static void look_at_slabs(unsigned c, struct larder_class_stats *out) {
+    struct lr_slab_counts slabs = lr_slab_counts(c);
+    *out = (struct larder_class_stats){
+        .size = slabs.slot_bytes,
+        .objects_per_span = slabs.slots,
+        .span_bytes = slabs.slab_bytes,
+        .spans = slabs.slabs,
+        .central_objects = slabs.slabs * slabs.slots - slabs.live,
+        .live_objects = slabs.live,
+    };
+}
+
 static void look_at_class(unsigned c, const struct thread_totals *totals,
                           struct larder_class_stats *out) {
+    if (lr_hardened) {
+        look_at_slabs(c, out);
+        return;
+    }
     struct central_counts central = lr_central_counts(c);
     const struct class_info *info = &lr_classes[c];
     *out = (struct larder_class_stats){
@@ -121,6 +141,26 @@ static void collect_samples(struct larder_stats *out) {
     out->metadata_bytes += counts.place_bytes;
 }
 
+// In hardened mode blocks have the size that was asked for; what a slot has beyond it counts as
+// free with the slots that are, quarantined ones too. Guards and quarantined pages hold no memory.
+static void collect_hardened(struct larder_stats *out) {
+    struct lr_pages_counts pages = lr_pages_counts();
+    out->live_bytes -= out->large_bytes; // as the span heap counts: with guards and quarantine
+    out->large_blocks = lr_direct_counts().blocks + pages.blocks;
+    out->large_bytes = lr_direct_counts().bytes + pages.block_bytes;
+    out->live_bytes += out->large_bytes;
+    out->span_tail_bytes += pages.room_bytes - pages.block_bytes;
+    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
+        struct lr_slab_counts slabs = lr_slab_counts(c);
+        size_t slack = slabs.live * slabs.slot_bytes - slabs.live_bytes;
+        out->live_bytes -= slack;
+        out->central_free_bytes += slack;
+    }
+    size_t held = out->live_bytes + out->central_free_bytes + out->span_tail_bytes +
+                  out->transfer_cache_bytes + out->span_heap_free_bytes;
+    out->returned_bytes = out->mapped_bytes - lr_min(held, out->mapped_bytes);
+}
+
 // ---- Locks, one row a rank ----
 
 struct lock_row {
@@ -137,6 +177,8 @@ static const struct lock_row lock_rows[] = {
     {.name = "samples", .lock = &lr_sample_lock},
     {.name = "transfer caches", .of_class = lr_transfer_lock},
     {.name = "central lists", .of_class = lr_central_lock},
+    {.name = "hardened slabs", .of_class = lr_slab_lock},
+    {.name = "hardened pages", .lock = &lr_pages_lock},
     {.name = "pools", .lock = &lr_pool_lock},
     {.name = "span heap", .lock = &lr_span_heap_lock},
     {.name = "direct blocks", .lock = &lr_direct_lock},
@@ -177,6 +219,9 @@ void lr_stats_collect_all(struct larder_stats *out, struct larder_class_stats *c
         if (classes != NULL) {
             classes[c - 1] = class_stats;
         }
+    }
+    if (lr_hardened) {
+        collect_hardened(out);
     }
     collect_samples(out);
     struct release_counts release = lr_release_counts();

@@ -22,6 +22,7 @@ struct span {
     uint8_t zeroed;     // the pages read as zero when the span was made
     uint8_t touched;    // guarded by: central lock of the class; took objects back under this hold
     uint16_t record_bytes; // of this descriptor, for its return
+    uint8_t is_private;    // immutable; its maker keeps records of its own in `bits`
     struct span *next;     // guarded by: central lock of the class
     struct span *prev;
     uint64_t bits[]; // guarded by: central lock of the class; set: recycled and free

@@ -308,12 +308,11 @@ static bool take_pages(struct page_request *request) {
     return try_take(request);
 }
 
-static size_t descriptor_bytes(size_t objects) {
-    return sizeof(struct span) + (objects + 63) / 64 * sizeof(uint64_t);
-}
+static size_t bitmap_bytes(size_t objects) { return (objects + 63) / 64 * sizeof(uint64_t); }
 
-static struct span *make_span(size_t pages, size_t align, uint16_t objects, bool large) {
-    size_t bytes = descriptor_bytes(objects);
+// `record_bytes` follow the descriptor.
+static struct span *make_span(size_t pages, size_t align, size_t record_bytes, bool large) {
+    size_t bytes = sizeof(struct span) + record_bytes;
     struct span *span = lr_meta_alloc(bytes);
     if (span == NULL) {
         return NULL;
@@ -326,7 +325,7 @@ static struct span *make_span(size_t pages, size_t align, uint16_t objects, bool
     memset(span, 0, bytes);
     span->first_page = (uint32_t)request.first;
     span->page_count = (uint32_t)pages;
-    span->object_count = objects;
+    span->object_count = 1;
     span->zeroed = request.zeroed;
     span->record_bytes = (uint16_t)bytes;
     return span;
@@ -342,8 +341,9 @@ static void set_maps(const struct span *span, size_t pages, uint16_t bin_offset,
 
 struct span *lr_span_alloc_small(uint32_t page_count, uint16_t object_count, uint8_t size_class,
                                  uint16_t bin_offset) {
-    struct span *span = make_span(page_count, 1, object_count, false);
+    struct span *span = make_span(page_count, 1, bitmap_bytes(object_count), false);
     if (span != NULL) {
+        span->object_count = object_count;
         span->size_class = size_class;
         span->bucket = LR_SPAN_UNLISTED;
         span->free_objects = object_count;
@@ -353,19 +353,28 @@ struct span *lr_span_alloc_small(uint32_t page_count, uint16_t object_count, uin
 }
 
 struct span *lr_span_alloc_large(size_t page_count, size_t align_pages) {
-    struct span *span = make_span(page_count, align_pages, 1, true);
+    struct span *span = make_span(page_count, align_pages, bitmap_bytes(1), true);
     if (span != NULL) {
         lr_store_relaxed(&lr_window.span_map[span->first_page], lr_span_id(span));
     }
     return span;
 }
 
-void lr_span_free(struct span *span) {
+struct span *lr_span_alloc_private(size_t page_count, size_t align_pages, uint8_t size_class,
+                                   size_t record_bytes) {
+    struct span *span = make_span(page_count, align_pages, record_bytes, size_class == 0);
+    if (span != NULL) {
+        span->size_class = size_class;
+        span->is_private = 1;
+    }
+    return span;
+}
+
+void lr_span_free_private(struct span *span, bool clean) {
     bool large = span->size_class == 0;
     size_t pages = span->page_count;
-    set_maps(span, large ? 1 : pages, 0, 0);
     lr_lock(&lr_span_heap_lock);
-    give_range(span->first_page, pages, false);
+    give_range(span->first_page, pages, clean);
     heap.counts.small_spans -= !large;
     heap.counts.large_spans -= large;
     heap.counts.large_pages -= large ? pages : 0;
@@ -373,6 +382,11 @@ void lr_span_free(struct span *span) {
     lr_unlock(&lr_span_heap_lock);
     lr_meta_free(span, span->record_bytes);
     lr_scavenger_note_free(dirty);
+}
+
+void lr_span_free(struct span *span) {
+    set_maps(span, span->size_class == 0 ? 1 : span->page_count, 0, 0);
+    lr_span_free_private(span, false);
 }
 
 // True if all of the pages are free now.

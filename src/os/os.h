@@ -45,6 +45,13 @@ void lr_os_unmap(void *addr, size_t bytes);
 // if the kernel refuses.
 void *lr_os_remap(void *addr, size_t old_bytes, size_t new_bytes);
 
+// Makes any access to the range fault, with SIGSEGV; its contents are lost. False if the kernel
+// refuses. Undone by lr_os_unguard(), which fails only where it has to and the kernel refuses.
+bool lr_os_guard(void *addr, size_t bytes);
+bool lr_os_unguard(void *addr, size_t bytes);
+// Makes the range read-only for good where the kernel can (mseal), else until somebody changes it.
+bool lr_os_seal(void *addr, size_t bytes);
+
 // True asks for transparent huge pages in the range, false forbids them.
 void lr_os_huge_pages(void *addr, size_t bytes, bool wanted);
 
@@ -58,6 +65,9 @@ size_t lr_os_address_limit(void);
 size_t lr_os_physical_bytes(void);
 // Resident bytes of the process from /proc/self/statm; 0 if unreadable.
 size_t lr_os_resident_bytes(void);
+
+// Fills in random bytes, from the kernel; where it has none to give, hard to guess ones.
+void lr_os_random(void *out, size_t bytes);
 
 // secure_getenv; NULL in setuid programs. Valid once lr_os_environ() is not NULL.
 const char *lr_os_getenv(const char *name);

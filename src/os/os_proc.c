@@ -8,10 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
+
+#include "base/atomic.h"
 
 size_t lr_os_address_limit(void) {
     struct rlimit limit;
@@ -56,6 +59,22 @@ size_t lr_os_resident_bytes(void) {
     char *end;
     (void)strtoul(text, &end, 10);
     return strtoul(end, NULL, 10) * lr_os_page_bytes();
+}
+
+void lr_os_random(void *out, size_t bytes) {
+    int saved_errno = errno;
+    if (syscall(SYS_getrandom, out, bytes, GRND_NONBLOCK) != (long)bytes) {
+        // Early at boot, or a filter of system calls: addresses and the clock have some entropy.
+        static atomic_u64 state;
+        unsigned char *at = out;
+        for (size_t i = 0; i < bytes; i++) {
+            uint64_t x = lr_load_relaxed(&state) + lr_os_now_ns() + (size_t)out + (size_t)&state;
+            x = (x ^ (x >> 31)) * UINT64_C(0x9e3779b97f4a7c15);
+            lr_store_relaxed(&state, x);
+            at[i] = (unsigned char)(x >> 56);
+        }
+    }
+    errno = saved_errno;
 }
 
 // environ is NULL until libc has taken it from the stack of a new program.

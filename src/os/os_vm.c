@@ -15,6 +15,13 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
+#endif
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
@@ -26,7 +33,8 @@ enum {
 };
 
 static size_t page_bytes;
-static atomic_u32 batch_unsupported; // relaxed: a stale 0 costs one failing system call
+static atomic_u32 guards_by_protection; // relaxed: set before the first such guard is needed again
+static atomic_u32 batch_unsupported;    // relaxed: a stale 0 costs one failing system call
 
 void lr_os_init(void) { page_bytes = (size_t)sysconf(_SC_PAGESIZE); }
 
@@ -153,6 +161,32 @@ void lr_os_unmap(void *addr, size_t bytes) { munmap(addr, bytes); }
 void *lr_os_remap(void *addr, size_t old_bytes, size_t new_bytes) {
     void *p = mremap(addr, old_bytes, new_bytes, MREMAP_MAYMOVE);
     return p == MAP_FAILED ? NULL : p;
+}
+
+// By pages' marks (Linux 6.13), which cost no mapping, or by protection, which splits mappings. The
+// marks are refused for locked memory.
+bool lr_os_guard(void *addr, size_t bytes) {
+    if (madvise(addr, bytes, MADV_GUARD_INSTALL) == 0) {
+        return true;
+    }
+    lr_store_relaxed(&guards_by_protection, 1);
+    return mprotect(addr, bytes, PROT_NONE) == 0;
+}
+
+bool lr_os_unguard(void *addr, size_t bytes) {
+    bool removed = madvise(addr, bytes, MADV_GUARD_REMOVE) == 0;
+    if (lr_load_relaxed(&guards_by_protection) == 0) {
+        return removed;
+    }
+    return mprotect(addr, bytes, PROT_READ | PROT_WRITE) == 0;
+}
+
+bool lr_os_seal(void *addr, size_t bytes) {
+    if (mprotect(addr, bytes, PROT_READ) != 0) {
+        return false;
+    }
+    syscall(SYS_mseal, addr, bytes, 0);
+    return true;
 }
 
 void lr_os_huge_pages(void *addr, size_t bytes, bool wanted) {

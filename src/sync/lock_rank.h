@@ -15,6 +15,7 @@ enum lr_lock_rank {
     LR_RANK_SAMPLE,    // samples of allocations (prof/sample.c)
     LR_RANK_TRANSFER,  // batches of one size class (cache/transfer.c); one of the array at a time
     LR_RANK_CENTRAL,   // spans of one size class (cache/central.c); one of the array at a time
+    LR_RANK_GUARDED,   // large blocks and the quarantine of hardened mode (hard/pages.c)
     LR_RANK_POOL,      // obtaining address space (heap/pool.c)
     LR_RANK_SPAN_HEAP, // huge pages and runs (heap/span_heap.c); no system call while held
     LR_RANK_DIRECT,    // blocks outside the window (heap/direct.c)

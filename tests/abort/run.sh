@@ -5,6 +5,7 @@
 # of its source:
 #   // expect: <extended regular expression that its one line of report matches>
 #   // signal: <the signal that ends it>
+#   // environment: <assignments it runs with>, if any
 # With abort, the default, it reports and ends by the signal; with LARDER_ON_ERROR=report it reports and goes on
 # to exit 0; with LARDER_ON_ERROR=ignore it says nothing and exits 0.
 set -u
@@ -13,6 +14,7 @@ program=$1
 source=$2
 expect=$(sed -n 's,^// expect: ,,p' "$source")
 signal=$(sed -n 's,^// signal: SIG,,p' "$source")
+environment=$(sed -n 's,^// environment: ,,p' "$source")
 if [ -z "$expect" ] || [ -z "$signal" ]; then
     echo "$source: lacks its expect: or signal: line"
     exit 1
@@ -40,7 +42,8 @@ check_lines() {
 
 for mode in abort report ignore; do
     # The shell's own word on the signal does not belong to the program's stderr.
-    { LARDER_ON_ERROR=$mode bash -c 'exec "$0" >/dev/null 2>"$1"' "$program" "$err"; } 2>/dev/null
+    # shellcheck disable=SC2086 # several assignments are several words
+    { env $environment LARDER_ON_ERROR=$mode bash -c 'exec "$0" >/dev/null 2>"$1"' "$program" "$err"; } 2>/dev/null
     code=$?
     case $mode in
     abort)

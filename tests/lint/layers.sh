@@ -7,7 +7,7 @@
 source "$(dirname "$0")/lib.sh" "$@"
 
 # Bottom first. diag stands beside api and is called by it, so it may not look at api.
-readonly LAYERS="base os sync conf heap cache prof diag api tool"
+readonly LAYERS="base os sync conf heap cache hard prof diag api tool"
 
 # Types, limits and memory functions of the language; nothing that can block or allocate.
 readonly FREE_HEADERS=" assert.h errno.h limits.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h
