@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// <larder/ctl.h> and <larder/stats.h>: checks arguments and keeps errno around conf and diag.
+// <larder/ctl.h>, <larder/stats.h>, <larder/profile.h>: checks arguments and keeps errno around
+// what does the work.
 #include <larder/ctl.h>
+#include <larder/profile.h>
 #include <larder/stats.h>
 
 #include <errno.h>
@@ -9,6 +11,7 @@
 #include "conf/options.h"
 #include "conf/stats.h"
 #include "diag/report.h"
+#include "prof/dump.h"
 
 int larder_option_get(const char *name, uint64_t *value) {
     return name == NULL || value == NULL ? -EINVAL : lr_option_get(name, value);
@@ -62,6 +65,13 @@ int larder_stats_print_as(int fd, enum larder_format format) {
     }
     const int saved_errno = errno;
     const int result = fd < 0 ? -EBADF : lr_report_print(fd, format);
+    errno = saved_errno;
+    return result;
+}
+
+int larder_profile_write(int fd) {
+    const int saved_errno = errno;
+    const int result = fd < 0 ? -EBADF : lr_profile_dump(fd);
     errno = saved_errno;
     return result;
 }

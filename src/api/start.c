@@ -17,6 +17,7 @@
 #include "heap/span_heap.h"
 #include "heap/window.h"
 #include "os/os.h"
+#include "prof/dump.h"
 #include "prof/profile.h"
 #include "sync/lock.h"
 
@@ -24,7 +25,7 @@ enum { STATS_FD_MIN = 500 }; // out of the way of programs that expect low numbe
 
 atomic_u32 lr_started;
 static struct lr_lock start_lock = LR_LOCK_INIT(LR_RANK_INIT);
-static int stats_fd = -1;
+static int report_fd = -1;
 
 static bool start_locked(void) {
     lr_os_init();
@@ -76,9 +77,9 @@ __attribute__((constructor)) static void on_load(void) {
         }
         lr_options_seal();
     }
-    if (ready && lr_opt_stats() != 0) {
+    if (ready && (lr_opt_stats() != 0 || lr_opt_leak_check() != 0)) {
         // Programs close standard error before the library's destructor runs (coreutils do).
-        stats_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STATS_FD_MIN);
+        report_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STATS_FD_MIN);
     }
 }
 
@@ -86,7 +87,14 @@ __attribute__((destructor)) static void on_exit_or_unload(void) {
     if (lr_hardened) {
         lr_hard_check_all();
     }
-    if (lr_load_relaxed(&lr_started) != 0 && lr_opt_stats() != 0) {
-        (void)lr_report_print(stats_fd >= 0 ? stats_fd : STDERR_FILENO, LARDER_FORMAT_TEXT);
+    if (lr_load_relaxed(&lr_started) == 0) {
+        return;
+    }
+    const int fd = report_fd >= 0 ? report_fd : STDERR_FILENO;
+    if (lr_opt_stats() != 0) {
+        (void)lr_report_print(fd, LARDER_FORMAT_TEXT);
+    }
+    if (lr_opt_leak_check() != 0) {
+        (void)lr_profile_leaks(fd);
     }
 }

@@ -65,7 +65,7 @@ int lr_option_set(const char *name, uint64_t value);
 
 // Called after each change of values, also the reading of the environment, with no lock held and on
 // the thread that made it; two may overlap. Set once, at start.
-void lr_options_set_watcher(void (*watcher)(void));
+void lr_options_set_watcher(void (*function)(void));
 
 // Every option with value, origin, range and help. 0, or the negative errno of the write.
 int lr_options_print(int fd);

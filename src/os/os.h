@@ -76,6 +76,9 @@ char **lr_os_environ(void);
 // True once libc's environment can be read, be it empty; true in setuid programs.
 bool lr_os_environ_ready(void);
 
+// Where the program begins, says the kernel; an address in the executable.
+size_t lr_os_program_entry(void);
+
 // Writes all of it, restarting after EINTR; 0 or negative errno. Async-signal-safe.
 int lr_os_write(int fd, const void *data, size_t bytes);
 
@@ -95,6 +98,23 @@ bool lr_os_proc_is_ours(void);
 
 // True if the calling thread is the only one left, not counting a main thread that has ended.
 bool lr_os_only_thread_left(void);
+
+// ---- The own address space (os_self.c) ----
+
+// Copies memory of this process that may not be there; how many bytes could be read. 0 also where
+// the kernel does not permit it.
+size_t lr_os_peek(void *to, const void *from, size_t bytes);
+
+struct lr_os_mapping {
+    size_t start;
+    size_t end;
+    size_t offset; // in the file
+    bool executable;
+    const char *path; // "" if it has none
+};
+typedef void lr_os_mapping_visit(const struct lr_os_mapping *mapping, void *context);
+// Shows each mapping of the process; false if /proc is not there. Errno is kept.
+bool lr_os_each_mapping(lr_os_mapping_visit *visit, void *context);
 
 // ---- Threads and time (os_thread.c) ----
 

@@ -84,6 +84,8 @@ char **lr_os_environ(void) { return getauxval(AT_SECURE) != 0 ? NULL : environ; 
 
 bool lr_os_environ_ready(void) { return environ != NULL || getauxval(AT_SECURE) != 0; }
 
+size_t lr_os_program_entry(void) { return getauxval(AT_ENTRY); }
+
 int lr_os_write(int fd, const void *data, size_t bytes) {
     const char *at = data;
     while (bytes > 0) {

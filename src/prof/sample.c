@@ -8,20 +8,12 @@
 #include "heap/large.h"
 #include "heap/meta.h"
 #include "os/os.h"
+#include "prof/profile.h"
+#include "prof/unwind.h"
 
 enum {
     BUCKETS = 1 << 14,   // of the table of live samples: 128 KiB, made with the first one
     LIVE_MOST = 1 << 18, // at the default distance 128 GiB of live blocks
-};
-
-struct lr_sample {
-    void *block;                         // what the program has
-    void *shadow;                        // small: the block whose place it takes; NULL: large
-    size_t size;                         // asked for
-    size_t bytes;                        // usable
-    const struct lr_sample_place *place; // NULL: pages of the span heap, or large
-    struct lr_sample *next;              // in its bucket
-    uint32_t size_class;                 // 0: large
 };
 
 struct lr_lock lr_sample_lock = LR_LOCK_INIT(LR_RANK_SAMPLE);
@@ -101,9 +93,9 @@ static void drop(struct lr_sample *sample) {
 
 static bool has_buckets_locked(void) {
     if (samples.buckets == NULL) {
-        samples.buckets = lr_meta_alloc(BUCKETS * sizeof *samples.buckets);
+        samples.buckets = lr_meta_alloc(BUCKETS * sizeof(void *));
         if (samples.buckets != NULL) {
-            memset(samples.buckets, 0, BUCKETS * sizeof *samples.buckets);
+            memset(samples.buckets, 0, BUCKETS * sizeof(void *));
         }
     }
     return samples.buckets != NULL;
@@ -124,6 +116,7 @@ static bool insert(struct lr_sample *sample) {
         *bucket = sample;
         lr_counter_add(&lr_sample_live, 1);
         samples.taken++;
+        lr_profile_add_locked(sample);
         samples.place_bytes += place_bytes(sample);
         samples.place_blocks += place_bytes(sample) != 0;
     }
@@ -165,6 +158,9 @@ void *lr_sample_take(void *shadow, unsigned size_class, size_t size) {
     sample->size = size;
     sample->bytes = bytes;
     sample->size_class = size_class;
+    if (for_profile) {
+        lr_profile_begin(sample, lr_load_relaxed(&samples.mean[LR_SAMPLE_PROFILE]));
+    }
     if (!take_place(sample, for_profile, for_guard)) {
         drop(sample);
         return shadow;
@@ -185,6 +181,7 @@ void lr_sample_take_large(void *block, size_t size, size_t bytes) {
     sample->block = block;
     sample->size = size;
     sample->bytes = bytes;
+    lr_profile_begin(sample, lr_load_relaxed(&samples.mean[LR_SAMPLE_PROFILE]));
     if (!insert(sample)) {
         drop(sample);
     }
@@ -209,6 +206,7 @@ struct lr_sample_end lr_sample_forget(void *block) {
     struct lr_sample *sample = link != NULL ? *link : NULL;
     if (sample != NULL) {
         *link = sample->next;
+        lr_profile_remove_locked(sample);
         lr_counter_sub(&lr_sample_live, 1);
         samples.place_bytes -= place_bytes(sample);
         samples.place_blocks -= place_bytes(sample) != 0;
@@ -229,6 +227,17 @@ size_t lr_sample_bytes(const void *block) {
     size_t bytes = link != NULL && (*link)->shadow != NULL ? (*link)->bytes : 0;
     lr_unlock(&lr_sample_lock);
     return bytes;
+}
+
+void lr_sample_each(void (*visit)(struct lr_sample *sample)) {
+    for (size_t i = 0; i < BUCKETS; i++) {
+        lr_lock(&lr_sample_lock);
+        for (struct lr_sample *sample = samples.buckets != NULL ? samples.buckets[i] : NULL;
+             sample != NULL; sample = sample->next) {
+            visit(sample);
+        }
+        lr_unlock(&lr_sample_lock);
+    }
 }
 
 struct lr_sample_counts lr_sample_counts(void) {

@@ -19,6 +19,22 @@
 extern struct lr_lock lr_sample_lock;
 extern atomic_u64 lr_sample_live; // samples that are not freed
 
+struct lr_stack;
+
+struct lr_sample {
+    void *block;                         // what the program has
+    void *shadow;                        // small: the block whose place it takes; NULL: large
+    size_t size;                         // asked for
+    size_t bytes;                        // usable
+    const struct lr_sample_place *place; // NULL: pages of the span heap, or large
+    struct lr_sample *next;              // in its bucket
+    uint32_t size_class;                 // 0: large
+    // Of the profile: guarded by lr_sample_lock once the sample is in the table.
+    struct lr_stack *stack; // who allocated it; NULL: not of the profile
+    double weight;          // allocations that it stands for
+    uint64_t born_ns;
+};
+
 // Who wants samples, each at a rate of its own. The process is drawn for the densest; the others
 // get a share of its points picked at random, which is again a Poisson process.
 enum lr_sample_user {
@@ -62,6 +78,9 @@ struct lr_sample_end lr_sample_forget(void *block);
 
 // Usable bytes of a small block that is a sample; 0 for all other pointers.
 size_t lr_sample_bytes(const void *block);
+
+// Shows each live sample, with lr_sample_lock held; those that come or go meanwhile, or not.
+void lr_sample_each(void (*visit)(struct lr_sample *sample));
 
 struct lr_sample_counts {
     uint64_t taken;        // since the start
