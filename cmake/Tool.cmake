@@ -5,7 +5,11 @@
 file(GLOB larder_tool_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/tool/*.c")
 set(larder_tool_shared
   "${PROJECT_SOURCE_DIR}/src/base/print.c"
-  "${PROJECT_SOURCE_DIR}/src/conf/option_table.c")
+  "${PROJECT_SOURCE_DIR}/src/conf/option_table.c"
+  "${PROJECT_SOURCE_DIR}/src/conf/stats.c"
+  "${PROJECT_SOURCE_DIR}/src/diag/report_json.c"
+  "${PROJECT_SOURCE_DIR}/src/diag/report_metrics.c"
+  "${PROJECT_SOURCE_DIR}/src/diag/stats_text.c")
 
 # From the command's folder to the library once both are installed.
 if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
@@ -17,15 +21,24 @@ endif()
 
 # What tests link too: everything but main().
 list(FILTER larder_tool_sources EXCLUDE REGEX "/main\\.c$")
-add_library(larder_tool_objects OBJECT ${larder_tool_sources} ${larder_tool_shared})
-add_executable(larder_tool "${PROJECT_SOURCE_DIR}/src/tool/main.c"
-               $<TARGET_OBJECTS:larder_tool_objects>)
-foreach(target larder_tool_objects larder_tool)
+add_library(larder_tool_parts STATIC ${larder_tool_sources} ${larder_tool_shared})
+# Without ncurses there is no `larder top`; its row stays out of commands.def then.
+pkg_check_modules(NCURSES IMPORTED_TARGET ncursesw)
+if(NCURSES_FOUND)
+  target_compile_definitions(larder_tool_parts PUBLIC LARDER_TOOL_TOP=1)
+  target_link_libraries(larder_tool_parts PUBLIC PkgConfig::NCURSES)
+else()
+  message(STATUS "No larder top: it needs ncurses (Debian package libncurses-dev)")
+  set_source_files_properties("${PROJECT_SOURCE_DIR}/src/tool/top.c" PROPERTIES HEADER_FILE_ONLY ON)
+endif()
+add_executable(larder_tool "${PROJECT_SOURCE_DIR}/src/tool/main.c")
+foreach(target larder_tool_parts larder_tool)
   target_include_directories(${target}
     PRIVATE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/include")
   target_compile_definitions(${target} PRIVATE "LARDER_TOOL_LIBRARY=\"${larder_tool_library}\"")
   target_link_libraries(${target} PRIVATE larder_warnings larder_defines)
 endforeach()
+target_link_libraries(larder_tool PRIVATE larder_tool_parts)
 set_target_properties(larder_tool PROPERTIES OUTPUT_NAME larder)
 
 install(TARGETS larder_tool RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")

@@ -9,6 +9,7 @@
 #include "cache/thread_state.h"
 #include "cache/transfer.h"
 #include "conf/options.h"
+#include "diag/channel.h"
 #include "hard/pages.h"
 #include "hard/slab.h"
 #include "heap/direct.h"
@@ -64,6 +65,7 @@ static void after_fork_in_child(void) {
     lr_rcu_after_fork();
     lr_lock_reset_in_child(&fork_lock);
     lr_scavenger_after_fork_child();
+    lr_channel_after_fork_child();
     lr_thread_state_after_fork_child();
 }
 

@@ -11,6 +11,7 @@
 #include "cache/thread_state.h"
 #include "cache/transfer.h"
 #include "conf/options.h"
+#include "diag/channel.h"
 #include "diag/report.h"
 #include "hard/hard.h"
 #include "heap/scavenger.h"
@@ -45,6 +46,8 @@ static bool start_locked(void) {
     }
     lr_options_set_watcher(lr_profile_follow_options);
     lr_profile_follow_options();
+    lr_scavenger_set_service(
+        (struct lr_scavenger_service){.publish = lr_channel_publish, .serve = lr_channel_serve});
     return true;
 }
 

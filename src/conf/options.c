@@ -335,6 +335,10 @@ int lr_option_set(const char *name, uint64_t value) {
     return 0;
 }
 
+enum lr_option_origin lr_option_origin(enum lr_option_id id) {
+    return lr_load_relaxed(&state.origin[id]);
+}
+
 int lr_options_print(int fd) {
     struct lr_option_values values;
     lr_rcu_read_lock();

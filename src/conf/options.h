@@ -71,6 +71,7 @@ void lr_options_set_watcher(void (*function)(void));
 int lr_options_print(int fd);
 
 enum lr_option_origin { LR_FROM_DEFAULT, LR_FROM_ENVIRONMENT, LR_FROM_PROGRAM };
+enum lr_option_origin lr_option_origin(enum lr_option_id id); // of the value in effect
 
 struct lr_option_values {
     uint64_t value[LR_OPTION_COUNT];

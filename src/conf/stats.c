@@ -58,6 +58,10 @@ uint64_t lr_stat_value(const struct larder_stats *stats, enum lr_stat_id id) {
     return *(const uint64_t *)(const void *)((const char *)stats + rows[id].field);
 }
 
+void lr_stat_set(struct larder_stats *stats, enum lr_stat_id id, uint64_t value) {
+    *field_of(stats, id) = value;
+}
+
 uint64_t lr_permille(uint64_t part, uint64_t whole) {
     if (whole == 0) {
         return 0;

@@ -22,6 +22,7 @@ const char *lr_stat_help(enum lr_stat_id id);
 enum lr_stat_kind lr_stat_kind(enum lr_stat_id id);
 enum lr_stat_unit lr_stat_unit(enum lr_stat_id id);
 uint64_t lr_stat_value(const struct larder_stats *stats, enum lr_stat_id id);
+void lr_stat_set(struct larder_stats *stats, enum lr_stat_id id, uint64_t value);
 
 // part of whole in thousandths, at most 1000: figures read at different moments may make the part
 // the larger one. 0 of nothing.
@@ -39,5 +40,15 @@ void lr_stats_collect(struct larder_stats *out);
 void lr_stats_collect_all(struct larder_stats *out, struct larder_class_stats *classes);
 bool lr_stats_class(unsigned index, struct larder_class_stats *out);
 bool lr_stats_lock(unsigned index, struct larder_lock_stats *out);
+
+// The cache of one thread.
+struct lr_thread_figures {
+    uint32_t thread_id;
+    uint32_t state; // enum larder_page_thread_state
+    uint64_t cache_bytes;
+    uint64_t slow_calls;
+};
+// Calls `visit`, which may make system calls but take no lock, for each cache in use.
+void lr_stats_threads(void (*visit)(const struct lr_thread_figures *figures));
 
 #endif

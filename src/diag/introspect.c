@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gathers statistics from all tiers. Nothing is stopped: figures are read one after the other.
+#include <larder/page.h>
+
 #include "base/bits.h"
 #include "cache/central.h"
 #include "cache/idle.h"
@@ -250,4 +252,26 @@ bool lr_stats_class(unsigned index, struct larder_class_stats *out) {
     collect_threads(&totals);
     look_at_class(index + 1, &totals, out);
     return true;
+}
+
+void lr_stats_threads(void (*visit)(const struct lr_thread_figures *figures)) {
+    lr_lock(&lr_registry_lock);
+    struct lr_rcu_node *node = lr_thread_registry.next;
+    for (; node != NULL && node != &lr_thread_registry; node = node->next) {
+        struct thread_record *record = lr_thread_record_of(node);
+        const uint32_t state = lr_load_acquire(&record->state);
+        if (state == THREAD_FREE) {
+            continue;
+        }
+        const bool gone = lr_load_relaxed(&record->generation) != lr_thread_generation();
+        const struct lr_thread_figures figures = {
+            .thread_id = lr_load_relaxed(&record->thread_id),
+            .state = gone                    ? LARDER_PAGE_THREAD_GONE
+                     : state == THREAD_TAKEN ? LARDER_PAGE_THREAD_TAKEN
+                                             : LARDER_PAGE_THREAD_USES,
+            .cache_bytes = lr_cache_bytes_racy(&record->cache),
+            .slow_calls = lr_load_relaxed(&record->cache.slow_calls)};
+        visit(&figures);
+    }
+    lr_unlock(&lr_registry_lock);
 }

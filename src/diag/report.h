@@ -22,8 +22,8 @@ struct lr_report_thread {
 
 struct lr_report_option {
     char name[32];
-    char value[32]; // as a person reads it
-    char range[48];
+    char value[64]; // as a person reads it
+    char range[64];
     uint8_t origin; // enum larder_page_option_origin
     uint8_t runtime;
 };

@@ -31,11 +31,12 @@ enum state { NOT_STARTED, RUNNING, REFUSED };
 static struct {
     lr_scavenger_task *tasks[TASKS_MOST]; // immutable after start
     uint32_t task_count;
-    atomic_u32 state;      // enum state; changed under lr_scavenger_lock
-    atomic_u32 wake;       // futex word: 1 asks the thread to look again
-    atomic_u32 last_hint;  // 1: the last known user of Larder has ended
-    uint32_t last_polls;   // scavenger thread only
-    atomic_sz retry_pages; // after a refusal: used pages at which to try again
+    atomic_u32 state; // enum state; changed under lr_scavenger_lock
+    atomic_u32 wake;  // futex word unless one was given: not 0 asks the thread to look again
+    struct lr_scavenger_service service; // immutable after start
+    atomic_u32 last_hint;                // 1: the last known user of Larder has ended
+    uint32_t last_polls;                 // scavenger thread only
+    atomic_sz retry_pages;               // after a refusal: used pages at which to try again
     atomic_u64 inline_due_ns;
     atomic_u64 ticks;
     atomic_u64 cpu_ns;
@@ -48,11 +49,26 @@ static struct {
 
 atomic_u32 lr_scavenger_asleep;
 atomic_u32 lr_scavenger_wanted;
+static _Atomic(atomic_u32 *) wake_word = &scavenger.wake;
 struct lr_lock lr_scavenger_lock = LR_LOCK_INIT(LR_RANK_SCAVENGER);
 
 void lr_scavenger_add_task(lr_scavenger_task *task) {
     LR_CHECK(scavenger.task_count < TASKS_MOST);
     scavenger.tasks[scavenger.task_count++] = task;
+}
+
+void lr_scavenger_set_service(struct lr_scavenger_service service) { scavenger.service = service; }
+
+// Release pairs with wake(): who sees the thread asleep (it stores that later) sees the word. A
+// waker from before may still use the old word, which does no harm: the thread is awake.
+void lr_scavenger_sleep_on(atomic_u32 *word) {
+    lr_store_release(&wake_word, word != NULL ? word : &scavenger.wake);
+}
+
+static void wake(void) {
+    atomic_u32 *word = lr_load_acquire(&wake_word);
+    lr_store_release(word, 1); // pairs with the exchange in sleep_until(): why it is woken
+    lr_os_futex_wake_shared(word, 1);
 }
 
 static uint64_t period_ns(void) {
@@ -110,19 +126,49 @@ static bool run_tick(void) {
     return more;
 }
 
+static void call(void (*service)(void)) {
+    if (service != NULL) {
+        service();
+    }
+}
+
+// Sleeps until the time, UINT64_MAX being never, or until something happens in the process; those
+// outside are served meanwhile. `untimed`: lr_scavenger_asleep has been set.
+static void sleep_until(uint64_t end_ns, bool untimed) {
+    for (;;) {
+        uint64_t now = untimed ? 0 : lr_os_now_ns();
+        if (now >= end_ns) {
+            return;
+        }
+        atomic_u32 *word = lr_load_relaxed(&wake_word);
+        lr_os_futex_wait_shared(word, 0, untimed ? UINT64_MAX : end_ns - now);
+        // Emptied first, then the reasons are looked at: one that comes later fills it again.
+        (void)lr_exchange_acq_rel(word, 0);
+        call(scavenger.service.serve);
+        if ((untimed && lr_load_relaxed(&lr_scavenger_asleep) == 0) ||
+            lr_load_relaxed(&scavenger.last_hint) != 0 ||
+            lr_opt_scavenger() != LR_SCAVENGER_THREAD) {
+            return;
+        }
+    }
+}
+
 // `idle_ticks`: how many ticks in a row found nothing to do. Sleeping without a timeout only after
 // as many as the delay has steps bounds how often activity wakes the thread.
 static void sleep_until_needed(uint32_t idle_ticks) {
     bool more = idle_ticks < LR_DEMAND_STEPS;
     if (!more) {
         // "Asleep" first, then one more look: the tick's locks order the two. A thread that frees
-        // afterwards sees the flag; one that freed before is seen by this tick.
-        lr_store_relaxed(&lr_scavenger_asleep, 1);
+        // afterwards sees the flag; one that freed before is seen by this tick. Release: see
+        // lr_scavenger_sleep_on().
+        lr_store_release(&lr_scavenger_asleep, 1);
         more = run_tick();
     }
-    lr_os_futex_wait(&scavenger.wake, 0, more ? period_ns() : UINT64_MAX);
+    if (more) {
+        lr_store_relaxed(&lr_scavenger_asleep, 0);
+    }
+    sleep_until(more ? lr_os_now_ns() + period_ns() : UINT64_MAX, !more);
     lr_store_relaxed(&lr_scavenger_asleep, 0);
-    lr_store_relaxed(&scavenger.wake, 0);
 }
 
 // When main() left by pthread_exit() and all other threads of the program are gone, only this
@@ -146,6 +192,8 @@ static void *run(void *unused) {
     bool last = false;
     uint32_t idle_ticks = 0;
     while (!last && lr_opt_scavenger() == LR_SCAVENGER_THREAD) {
+        call(scavenger.service.publish);
+        call(scavenger.service.serve);
         idle_ticks = run_tick() ? 0 : idle_ticks + 1;
         lr_store_relaxed(&scavenger.cpu_ns, lr_os_thread_cpu_ns());
         if (lr_load_relaxed(&scavenger.last_hint) != 0) {
@@ -162,10 +210,9 @@ static void *run(void *unused) {
 }
 
 LR_COLD void lr_scavenger_wake_slow(void) {
-    // The futex word is set before the flag is taken: a thread about to sleep finds one of the two.
-    lr_store_release(&scavenger.wake, 1);
+    // The flag is taken before the futex word is set: the thread, once woken, finds it taken.
     if (lr_exchange_acq_rel(&lr_scavenger_asleep, 0) != 0) {
-        lr_os_futex_wake(&scavenger.wake, 1);
+        wake();
     }
 }
 
@@ -195,6 +242,9 @@ void lr_scavenger_note_used(size_t used_pages) {
         return;
     }
     size_t start = lr_opt_scavenge_start() >> LR_PAGE_SHIFT;
+    if (lr_opt_publish() > 1) {
+        start = 0;
+    }
     if (state == REFUSED) {
         start = lr_max(start, lr_load_relaxed(&scavenger.retry_pages));
     }
@@ -223,8 +273,7 @@ void lr_scavenger_note_free(size_t dirty_pages) {
 void lr_scavenger_note_last_thread(void) {
     if (lr_load_relaxed(&scavenger.state) == RUNNING) {
         lr_store_relaxed(&scavenger.last_hint, 1);
-        lr_store_relaxed(&scavenger.wake, 1);
-        lr_os_futex_wake(&scavenger.wake, 1);
+        wake();
     }
 }
 
@@ -236,6 +285,7 @@ void lr_scavenger_after_fork_child(void) {
     lr_store_relaxed(&lr_scavenger_wanted, 0);
     lr_store_relaxed(&scavenger.tick_busy, 0);
     lr_store_relaxed(&scavenger.wake, 0);
+    lr_store_relaxed(&wake_word, &scavenger.wake);
     lr_store_relaxed(&scavenger.last_hint, 0);
 }
 

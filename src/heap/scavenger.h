@@ -24,6 +24,19 @@ extern struct lr_lock lr_scavenger_lock;
 typedef bool lr_scavenger_task(uint64_t now_ns);
 void lr_scavenger_add_task(lr_scavenger_task *task);
 
+// What the thread does for those outside the process, set before it starts. `publish` runs before
+// each tick, when nobody waits for the thread; `serve` also whenever the sleeping thread is woken
+// without there being anything to return.
+struct lr_scavenger_service {
+    void (*publish)(void);
+    void (*serve)(void);
+};
+void lr_scavenger_set_service(struct lr_scavenger_service service);
+
+// From now on the thread sleeps on `word`, which others may set to other values than 0 and wake (as
+// a futex that is not private); NULL: on its own. Only from publish().
+void lr_scavenger_sleep_on(atomic_u32 *word);
+
 void lr_scavenger_wake_slow(void);
 
 // Something may have become returnable: a cache was filled, blocks were freed. One load when the

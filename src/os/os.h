@@ -75,6 +75,8 @@ const char *lr_os_getenv(const char *name);
 char **lr_os_environ(void);
 // True once libc's environment can be read, be it empty; true in setuid programs.
 bool lr_os_environ_ready(void);
+// True in setuid programs.
+bool lr_os_is_secure(void);
 
 // Where the program begins, says the kernel; an address in the executable.
 size_t lr_os_program_entry(void);
@@ -116,6 +118,26 @@ typedef void lr_os_mapping_visit(const struct lr_os_mapping *mapping, void *cont
 // Shows each mapping of the process; false if /proc is not there. Errno is kept.
 bool lr_os_each_mapping(lr_os_mapping_visit *visit, void *context);
 
+// ---- Files shared with other processes (os_share.c) ----
+
+// A file in memory of `bytes`, sealed against another size, closed on exec, for its user only.
+// Its descriptor, or a negative errno.
+int lr_os_share_create(const char *name, size_t bytes);
+// Maps the first `bytes` of it, in the place of what is mapped at `at` unless that is NULL.
+void *lr_os_share_map(int fd, size_t bytes, void *at);
+
+// Which file a descriptor stands for: the program may have closed ours and opened its own.
+struct lr_os_file_id {
+    uint64_t device;
+    uint64_t inode;
+};
+bool lr_os_file_identify(int fd, struct lr_os_file_id *id);
+bool lr_os_file_is(int fd, const struct lr_os_file_id *id);
+
+// Writes all of it at `offset`; 0 or negative errno.
+int lr_os_write_at(int fd, const void *data, size_t bytes, size_t offset);
+void lr_os_close(int fd);
+
 // ---- Threads and time (os_thread.c) ----
 
 uint32_t lr_os_thread_id(void);
@@ -134,6 +156,9 @@ void lr_os_thread_name(const char *name);
 // Sleeps while *word == expected, at most `timeout_ns` (UINT64_MAX: for ever). Errno is kept.
 void lr_os_futex_wait(void *word, uint32_t expected, uint64_t timeout_ns);
 void lr_os_futex_wake(void *word, int count);
+// The same for a word that may lie in memory shared with other processes.
+void lr_os_futex_wait_shared(void *word, uint32_t expected, uint64_t timeout_ns);
+void lr_os_futex_wake_shared(void *word, int count);
 
 // Registers for, and issues, a memory barrier on every running thread of the process.
 bool lr_os_membarrier_register(void);

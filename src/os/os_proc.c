@@ -80,9 +80,11 @@ void lr_os_random(void *out, size_t bytes) {
 // environ is NULL until libc has taken it from the stack of a new program.
 const char *lr_os_getenv(const char *name) { return environ == NULL ? NULL : secure_getenv(name); }
 
-char **lr_os_environ(void) { return getauxval(AT_SECURE) != 0 ? NULL : environ; }
+bool lr_os_is_secure(void) { return getauxval(AT_SECURE) != 0; }
 
-bool lr_os_environ_ready(void) { return environ != NULL || getauxval(AT_SECURE) != 0; }
+char **lr_os_environ(void) { return lr_os_is_secure() ? NULL : environ; }
+
+bool lr_os_environ_ready(void) { return environ != NULL || lr_os_is_secure(); }
 
 size_t lr_os_program_entry(void) { return getauxval(AT_ENTRY); }
 

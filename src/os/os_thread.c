@@ -66,20 +66,31 @@ int lr_os_thread_start(void *(*run)(void *), void *arg, size_t stack_bytes) {
 
 void lr_os_thread_name(const char *name) { prctl(PR_SET_NAME, name); }
 
-void lr_os_futex_wait(void *word, uint32_t expected, uint64_t timeout_ns) {
+static void futex_wait(void *word, int operation, uint32_t expected, uint64_t timeout_ns) {
     struct timespec t = {.tv_sec = (time_t)(timeout_ns / 1000000000U),
                          .tv_nsec = (long)(timeout_ns % 1000000000U)};
     int saved = errno;
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns == UINT64_MAX ? NULL : &t,
-            NULL, 0);
+    syscall(SYS_futex, word, operation, expected, timeout_ns == UINT64_MAX ? NULL : &t, NULL, 0);
     errno = saved;
 }
 
-void lr_os_futex_wake(void *word, int count) {
+static void futex_wake(void *word, int operation, int count) {
     int saved = errno;
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+    syscall(SYS_futex, word, operation, count, NULL, NULL, 0);
     errno = saved;
 }
+
+void lr_os_futex_wait(void *word, uint32_t expected, uint64_t timeout_ns) {
+    futex_wait(word, FUTEX_WAIT_PRIVATE, expected, timeout_ns);
+}
+
+void lr_os_futex_wake(void *word, int count) { futex_wake(word, FUTEX_WAKE_PRIVATE, count); }
+
+void lr_os_futex_wait_shared(void *word, uint32_t expected, uint64_t timeout_ns) {
+    futex_wait(word, FUTEX_WAIT, expected, timeout_ns);
+}
+
+void lr_os_futex_wake_shared(void *word, int count) { futex_wake(word, FUTEX_WAKE, count); }
 
 bool lr_os_membarrier_register(void) {
 #if LARDER_TSAN

@@ -4,7 +4,8 @@
 
 _larder() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands="run help version"
+    local commands="run ps stat top set trim help version"
+    local options="scavenge_delay_ms= heap_limit= thread_cache_total= thread_cache_max= idle_thread_ms="
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
         mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word")
@@ -14,6 +15,22 @@ _larder() {
     help:*) mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word") ;;
     run:--preset) mapfile -t COMPREPLY < <(compgen -W "latency balanced memory" -- "$word") ;;
     run:--library) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+    set:[0-9]*) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word") && compopt -o nospace ;;
+    ps:* | stat:* | top:* | set:* | trim:*)
+        case $word:${COMP_WORDS[1]} in
+        -*:stat)
+            mapfile -t COMPREPLY < <(compgen -W "--json --openmetrics --prometheus --explain
+                --interval --count" -- "$word")
+            ;;
+        -*:top) mapfile -t COMPREPLY < <(compgen -W "--delay" -- "$word") ;;
+        -*) mapfile -t COMPREPLY < <(compgen -W "--json" -- "$word") ;;
+        *:ps) ;;
+        *)
+            mapfile -t COMPREPLY < <(compgen -W "$(larder ps 2>/dev/null | awk 'NR > 1 { print $1 }')" \
+                -- "$word")
+            ;;
+        esac
+        ;;
     run:*)
         if [[ $word == -* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "--preset --opt --library --" -- "$word")

@@ -14,6 +14,7 @@
 #include "../../support/child.h"
 #include "base/bits.h"
 #include "heap_test.h"
+#include "os/os.h"
 
 static atomic_uint runs[2];
 static atomic_bool work_left; // what the tasks answer
@@ -294,12 +295,56 @@ START_TEST(test_scavenger__stays_while_other_threads_do) {
 }
 END_TEST
 
+static atomic_u32 outside_word;
+static atomic_uint published, served;
+
+static void publish(void) {
+    if (published++ == 0)
+        lr_scavenger_sleep_on(&outside_word);
+}
+
+static void serve(void) { served++; }
+
+static bool served_above(void *count) { return served > *(const unsigned *)count; }
+
+// Others wake it by a word of their own: it serves them and goes on sleeping, also until a time.
+START_TEST(test_scavenger__serves_without_a_tick) {
+    start_with_tasks();
+    lr_scavenger_set_service((struct lr_scavenger_service){.publish = publish, .serve = serve});
+    start_thread();
+    EXPECT(test_wait_until(sleeps, NULL, 10000));
+    test_sleep_ms(30);
+    EXPECT_UINT(published, ==, lr_scavenger_counts().ticks - 1); // the last one before it slept
+    const uint64_t ticks = lr_scavenger_counts().ticks;
+    for (unsigned round = 0; round < 20; round++) {
+        unsigned count = served;
+        lr_store_release(&outside_word, 1);
+        lr_os_futex_wake_shared(&outside_word, 1);
+        EXPECT(test_wait_until(served_above, &count, 10000));
+    }
+    EXPECT_UINT(lr_scavenger_counts().ticks, ==, ticks);
+    EXPECT(lr_load_relaxed(&lr_scavenger_asleep) != 0);
+    // The process's own wake-ups take the same word.
+    work_left = true;
+    lr_scavenger_note_activity();
+    expect_more_ticks(3);
+    EXPECT_INT(lr_option_set("scavenge_delay_ms", 3600000), ==, 0); // a tick every second
+    expect_more_ticks(2);
+    unsigned count = served;
+    lr_store_release(&outside_word, 1);
+    lr_os_futex_wake_shared(&outside_word, 1);
+    EXPECT(test_wait_until(served_above, &count, 900));
+    EXPECT(!failed);
+}
+END_TEST
+
 Suite *lr_suite(void) {
     Suite *suite = suite_create("scavenger");
     test_add(suite, test_scavenger__is_wanted_from_its_start_size_on);
     test_add(suite, test_scavenger__one_thread_of_a_known_name);
     test_add(suite, test_scavenger__runs_its_tasks_in_order_without_locks);
     test_add(suite, test_scavenger__sleeps_until_there_is_something_to_do);
+    test_add(suite, test_scavenger__serves_without_a_tick);
     test_add(suite, test_scavenger__no_wake_up_is_lost);
     test_add(suite, test_scavenger__ends_when_it_is_switched_off);
     test_add(suite, test_scavenger__inline_runs_on_the_thread_that_frees);

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// The reader's side of <larder/page.h>. What another process shows is not trusted: every size and
+// text is checked, and no access to its file can fault.
+#ifndef LARDER_TOOL_PAGE_H
+#define LARDER_TOOL_PAGE_H
+
+#include <larder/page.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "diag/report.h"
+
+enum {
+    PAGE_THREADS_MOST = LARDER_PAGE_BYTES / sizeof(struct larder_page_thread),
+    PAGE_OPTIONS_MOST = 128,
+    PAGE_BYTES_MOST = 1 << 20, // of pages of later versions
+};
+
+// What a page said. About 150 KiB: not for a stack.
+struct page_view {
+    struct lr_report report; // points to what follows
+    char version[32];
+    char lock_names[LR_REPORT_LOCKS][32];
+    struct lr_report_thread threads[PAGE_THREADS_MOST];
+    struct lr_report_option options[PAGE_OPTIONS_MOST];
+    uint64_t window_begin, window_end;
+    uint64_t pools_begin, pools_end;
+    uint64_t updated_ns;
+    uint32_t threads_total;
+};
+
+// Fills *out from a copy of a page. NULL, or what is wrong with it; then *out is not to be used.
+const char *lr_page_decode(const void *bytes, size_t size, struct page_view *out);
+
+struct page_link {
+    pid_t pid;
+    int fd;
+    size_t bytes;
+    const struct larder_page_command *slot; // for futex calls only: touching it could fault
+};
+
+// Finds the page of a process. TOOL_OK; or a status of tool.h, with a line said unless `quietly`.
+int lr_page_open(pid_t pid, struct page_link *out, bool quietly);
+void lr_page_close(struct page_link *link);
+
+struct page_answer {
+    int result; // negative errno of the process
+    uint64_t number;
+};
+
+// Has the process do something. 0; -EBUSY: others keep asking; -ETIMEDOUT: it does not answer (it
+// is stopped, or gone); another negative errno.
+int lr_page_ask(const struct page_link *link, enum larder_page_command_kind kind, const char *name,
+                const char *value, struct page_answer *answer);
+
+// Copies and decodes. NULL or what is wrong.
+const char *lr_page_read(const struct page_link *link, struct page_view *out);
+
+// Refreshes, reads, fills in the names of threads. TOOL_OK, else a status with a line said. A
+// process that does not answer is warned of, and read as it was.
+int lr_page_look(const struct page_link *link, struct page_view *out);
+
+#endif

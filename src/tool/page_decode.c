@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// From bytes that may be anything to a report.
+#include <string.h>
+
+#include "base/bits.h"
+#include "tool/page.h"
+
+struct source {
+    const char *bytes;
+    size_t size;
+};
+
+// At most `most` rows of a table lie inside the page, each at least as long as what we know of it.
+static bool table_fits(const struct source *s, const struct larder_page_table *t,
+                       size_t row_bytes) {
+    return t->rows == 0 || (t->row_bytes >= row_bytes && t->offset <= s->size &&
+                            (uint64_t)t->rows * t->row_bytes <= s->size - t->offset);
+}
+
+static void read_row(const struct source *s, const struct larder_page_table *t, uint32_t row,
+                     void *out, size_t bytes) {
+    memcpy(out, s->bytes + t->offset + (size_t)row * t->row_bytes, bytes);
+}
+
+// Printable ASCII with an end; terminals would obey other characters.
+static void take_text(char *to, size_t to_bytes, const char *from, size_t from_bytes) {
+    size_t length = 0;
+    while (length + 1 < to_bytes && length < from_bytes && from[length] != '\0') {
+        const char c = from[length];
+        to[length++] = c;
+        if (c < ' ' || c > '~') {
+            to[length - 1] = '?';
+        }
+    }
+    to[length] = '\0';
+}
+
+static void decode_stats(const struct source *s, const struct larder_page_table *t,
+                         struct larder_stats *out) {
+    memset(out, 0, sizeof *out);
+    for (uint32_t i = 0; i < t->rows; i++) {
+        struct larder_page_stat row;
+        char name[sizeof row.name + 1];
+        read_row(s, t, i, &row, sizeof row);
+        take_text(name, sizeof name, row.name, sizeof row.name);
+        for (enum lr_stat_id id = 0; id < LR_STAT_COUNT; id++) {
+            if (strcmp(name, lr_stat_name(id)) == 0) {
+                lr_stat_set(out, id, row.value);
+            }
+        }
+    }
+}
+
+static void decode_locks(const struct source *s, const struct larder_page_table *t,
+                         struct page_view *out) {
+    const uint32_t rows = (uint32_t)lr_min(t->rows, LR_REPORT_LOCKS);
+    for (uint32_t i = 0; i < rows; i++) {
+        struct larder_page_lock row;
+        read_row(s, t, i, &row, sizeof row);
+        take_text(out->lock_names[i], sizeof out->lock_names[i], row.name, sizeof row.name);
+        out->report.locks[i] = (struct larder_lock_stats){
+            .name = out->lock_names[i], .takes = row.takes, .contended = row.contended};
+    }
+    out->report.lock_count = rows;
+}
+
+static void decode_threads(const struct source *s, const struct larder_page_table *t,
+                           struct page_view *out) {
+    const uint32_t rows = (uint32_t)lr_min(t->rows, PAGE_THREADS_MOST);
+    for (uint32_t i = 0; i < rows; i++) {
+        struct larder_page_thread row;
+        read_row(s, t, i, &row, sizeof row);
+        out->threads[i] = (struct lr_report_thread){.thread_id = row.thread_id,
+                                                    .state = row.state,
+                                                    .cache_bytes = row.cache_bytes,
+                                                    .slow_calls = row.slow_calls};
+    }
+    out->report.thread_count = rows;
+    out->report.threads = out->threads;
+}
+
+static void decode_options(const struct source *s, const struct larder_page_table *t,
+                           struct page_view *out) {
+    const uint32_t rows = (uint32_t)lr_min(t->rows, PAGE_OPTIONS_MOST);
+    for (uint32_t i = 0; i < rows; i++) {
+        struct larder_page_option row;
+        struct lr_report_option *option = &out->options[i];
+        read_row(s, t, i, &row, sizeof row);
+        take_text(option->name, sizeof option->name, row.name, sizeof row.name);
+        take_text(option->value, sizeof option->value, row.value, sizeof row.value);
+        take_text(option->range, sizeof option->range, row.range, sizeof row.range);
+        option->origin = (uint8_t)lr_min(row.origin, 3);
+        option->runtime = row.any_time == 1;
+    }
+    out->report.option_count = rows;
+    out->report.options = out->options;
+}
+
+static const char *check(const struct source *s, const struct larder_page_header *header) {
+    if (header->magic != LARDER_PAGE_MAGIC) {
+        return "it does not begin as a page of Larder does";
+    }
+    if (header->version != LARDER_PAGE_VERSION) {
+        return "its version is not that of this command; use the command installed with the "
+               "library";
+    }
+    if (header->header_bytes < sizeof *header || header->page_bytes > s->size ||
+        !table_fits(s, &header->stats, sizeof(struct larder_page_stat)) ||
+        !table_fits(s, &header->classes, sizeof(struct larder_class_stats)) ||
+        !table_fits(s, &header->locks, sizeof(struct larder_page_lock)) ||
+        !table_fits(s, &header->threads, sizeof(struct larder_page_thread)) ||
+        !table_fits(s, &header->options, sizeof(struct larder_page_option))) {
+        return "its tables are not inside of it";
+    }
+    if (header->updated_ns == 0) {
+        return "it has not been written yet";
+    }
+    return NULL;
+}
+
+const char *lr_page_decode(const void *bytes, size_t size, struct page_view *out) {
+    const struct source source = {.bytes = bytes, .size = size};
+    struct larder_page_header header;
+    if (size < sizeof header) {
+        return "it is too short";
+    }
+    memcpy(&header, bytes, sizeof header);
+    const char *wrong = check(&source, &header);
+    if (wrong != NULL) {
+        return wrong;
+    }
+    take_text(out->version, sizeof out->version, header.larder_version,
+              sizeof header.larder_version);
+    out->report.version = out->version;
+    out->report.process_id = header.process_id;
+    out->window_begin = header.window_begin;
+    out->window_end = header.window_end;
+    out->pools_begin = header.pools_begin;
+    out->pools_end = header.pools_end;
+    out->updated_ns = header.updated_ns;
+    out->threads_total = header.threads_total;
+    decode_stats(&source, &header.stats, &out->report.stats);
+    out->report.class_count = (unsigned)lr_min(header.classes.rows, LR_CLASS_COUNT);
+    for (uint32_t i = 0; i < out->report.class_count; i++) {
+        read_row(&source, &header.classes, i, &out->report.classes[i],
+                 sizeof out->report.classes[i]);
+    }
+    decode_locks(&source, &header.locks, out);
+    decode_threads(&source, &header.threads, out);
+    decode_options(&source, &header.options, out);
+    return NULL;
+}

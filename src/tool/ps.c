@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// larder ps: the processes that use Larder.
+#include <getopt.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "tool/page.h"
+#include "tool/proc.h"
+#include "tool/tool.h"
+
+struct listing {
+    bool json;
+    unsigned count;
+};
+
+static const char *user_of(pid_t pid, char *number, size_t bytes) {
+    char path[64];
+    struct stat status;
+    snprintf(path, sizeof path, "/proc/%d", (int)pid);
+    if (stat(path, &status) != 0) {
+        return "?";
+    }
+    const struct passwd *user = getpwuid(status.st_uid);
+    snprintf(number, bytes, "%u", status.st_uid);
+    return user != NULL ? user->pw_name : number;
+}
+
+static const char *amount(char *text, size_t bytes, uint64_t value) {
+    struct lr_print p;
+    lr_print_init(&p, text, bytes, -1);
+    lr_print_bytes(&p, value);
+    return text;
+}
+
+// Without a page only the kernel's figures are known.
+static void print_row(pid_t pid, const struct page_view *view, bool json, bool first) {
+    char number[16], rss[32], held[32], live[32], name[32];
+    uint64_t resident = 0;
+    const char *user = user_of(pid, number, sizeof number);
+    (void)lr_proc_field(pid, "status", "VmRSS", &resident);
+    lr_proc_name(pid, name, sizeof name);
+    const struct larder_stats *s = view != NULL ? &view->report.stats : NULL;
+    if (json) {
+        char quoted[80];
+        struct lr_print p;
+        lr_print_init(&p, quoted, sizeof quoted, -1);
+        lr_report_quote(&p, name);
+        printf("%s\n  {\"pid\": %d, \"user\": \"%s\", \"command\": %s, \"rss_bytes\": %ju, "
+               "\"page\": %s",
+               first ? "" : ",", (int)pid, user, quoted, (uintmax_t)resident,
+               s != NULL ? "true" : "false");
+        if (s != NULL) {
+            printf(", \"version\": \"%s\", \"held_bytes\": %ju, \"live_bytes\": %ju, "
+                   "\"threads\": %ju",
+                   view->version, (uintmax_t)s->held_bytes, (uintmax_t)s->live_bytes,
+                   (uintmax_t)s->threads);
+        }
+        putchar('}');
+    } else if (s != NULL) {
+        printf("%8d %-12s %11s %11s %11s %3ju.%ju %% %7ju  %s\n", (int)pid, user,
+               amount(rss, sizeof rss, resident), amount(held, sizeof held, s->held_bytes),
+               amount(live, sizeof live, s->live_bytes), (uintmax_t)s->fragmentation / 10,
+               (uintmax_t)s->fragmentation % 10, (uintmax_t)s->threads, name);
+    } else {
+        printf("%8d %-12s %11s %11s %11s %7s %7s  %s\n", (int)pid, user,
+               amount(rss, sizeof rss, resident), "-", "-", "-", "-", name);
+    }
+}
+
+static void visit(pid_t pid, void *context) {
+    static struct page_view view;
+    struct listing *listing = context;
+    struct page_link link;
+    if (!lr_proc_uses_larder(pid)) {
+        return;
+    }
+    const bool open = lr_page_open(pid, &link, true) == TOOL_OK;
+    const bool seen = open && lr_page_look(&link, &view) == TOOL_OK;
+    print_row(pid, seen ? &view : NULL, listing->json, listing->count == 0);
+    listing->count++;
+    if (open) {
+        lr_page_close(&link);
+    }
+}
+
+int lr_cmd_ps(int argc, char **argv) {
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
+    struct listing listing = {.json = false};
+    for (int letter; (letter = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (letter != 'j') {
+            return lr_tool_usage("ps", "ps does not understand this");
+        }
+        listing.json = true;
+    }
+    if (optind != argc) {
+        return lr_tool_usage("ps", "ps takes no process; `larder stat` shows one");
+    }
+    if (listing.json) {
+        putchar('[');
+    } else {
+        printf("%8s %-12s %11s %11s %11s %7s %7s  %s\n", "PID", "USER", "RSS", "HELD", "LIVE",
+               "FRAG", "THREADS", "COMMAND");
+    }
+    lr_proc_each(visit, &listing);
+    if (listing.json) {
+        puts(listing.count != 0 ? "\n]" : "]");
+    }
+    return TOOL_OK;
+}

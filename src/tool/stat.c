@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// larder stat: the statistics of a running process.
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "diag/stats_text.h"
+#include "tool/arguments.h"
+#include "tool/explain.h"
+#include "tool/page.h"
+#include "tool/tool.h"
+
+struct request {
+    enum larder_format format;
+    bool explain;
+    double interval; // seconds; 0: once
+    uint64_t count;  // 0: for ever
+};
+
+static void print_threads(struct lr_print *p, const struct page_view *view) {
+    static const char *const states[] = {"", "", "being emptied", "left by a fork"};
+    lr_print_f(p, "threads with a cache: %u\n  %8s %-15s %11s %12s\n", view->threads_total, "id",
+               "name", "in cache", "slow calls");
+    for (unsigned i = 0; i < view->report.thread_count; i++) {
+        const struct lr_report_thread *thread = &view->threads[i];
+        char bytes[32];
+        struct lr_print field;
+        lr_print_init(&field, bytes, sizeof bytes, -1);
+        lr_print_bytes(&field, thread->cache_bytes);
+        lr_print_f(p, "  %8u %-15s %11s %12lu  %s\n", thread->thread_id, thread->name, bytes,
+                   thread->slow_calls, thread->state < 4 ? states[thread->state] : "");
+    }
+}
+
+static void print_options(struct lr_print *p, const struct page_view *view) {
+    static const char *const origins[] = {"default", "environment", "set while it ran", "?"};
+    lr_print_str(p, "options that are not at their default\n");
+    for (unsigned i = 0; i < view->report.option_count; i++) {
+        const struct lr_report_option *option = &view->options[i];
+        if (option->origin != LARDER_PAGE_FROM_DEFAULT) {
+            lr_print_f(p, "  %-22s %-16s %s\n", option->name, option->value,
+                       origins[option->origin]);
+        }
+    }
+}
+
+static int print(const struct page_link *link, const struct request *request,
+                 const struct page_view *view) {
+    char buffer[4096];
+    struct lr_print p;
+    struct proc_memory memory;
+    const bool explain = request->explain;
+    if (explain && !lr_proc_memory(link->pid, view->window_begin, view->window_end,
+                                   view->pools_begin, view->pools_end, &memory)) {
+        lr_tool_error("process %d: cannot read its smaps: %s", (int)link->pid, strerror(errno));
+        return TOOL_FAILED;
+    }
+    lr_print_init(&p, buffer, sizeof buffer, STDOUT_FILENO);
+    switch (request->format) {
+    case LARDER_FORMAT_JSON:
+        if (explain) {
+            lr_print_str(&p, "{\"resident\": {");
+            lr_explain_json(&p, &memory);
+            lr_print_str(&p, "}, \"report\":\n");
+        }
+        lr_report_json(&p, &view->report);
+        lr_print_str(&p, explain ? "}\n" : "");
+        break;
+    case LARDER_FORMAT_OPENMETRICS:
+    case LARDER_FORMAT_PROMETHEUS:
+        lr_report_metrics(&p, &view->report, request->format == LARDER_FORMAT_OPENMETRICS);
+        break;
+    default: {
+        char name[32];
+        lr_proc_name(link->pid, name, sizeof name);
+        lr_print_f(&p, "larder %s: process %d (%s)\n", view->version, (int)link->pid, name);
+        if (explain) {
+            lr_explain_text(&p, view, &memory);
+        }
+        lr_stats_text(&p, &view->report);
+        print_threads(&p, view);
+        print_options(&p, view);
+        break;
+    }
+    }
+    const int error = lr_print_flush(&p);
+    if (error != 0) {
+        lr_tool_error("cannot write to standard output: %s", strerror(-error));
+    }
+    return error == 0 ? TOOL_OK : TOOL_FAILED;
+}
+
+static bool parse(int argc, char **argv, struct request *out) {
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'},
+        {"openmetrics", no_argument, NULL, 'o'},
+        {"prometheus", no_argument, NULL, 'p'},
+        {"explain", no_argument, NULL, 'e'},
+        {"interval", required_argument, NULL, 'i'},
+        {"count", required_argument, NULL, 'c'},
+        {NULL, 0, NULL, 0},
+    };
+    int letter;
+    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (letter) {
+        case 'j':
+            out->format = LARDER_FORMAT_JSON;
+            break;
+        case 'o':
+            out->format = LARDER_FORMAT_OPENMETRICS;
+            break;
+        case 'p':
+            out->format = LARDER_FORMAT_PROMETHEUS;
+            break;
+        case 'e':
+            out->explain = true;
+            break;
+        case 'i':
+            if (!lr_argument_seconds(optarg, &out->interval)) {
+                return false;
+            }
+            break;
+        case 'c':
+            if (!lr_argument_number(optarg, &out->count)) {
+                return false;
+            }
+            break;
+        default:
+            return false;
+        }
+    }
+    return true;
+}
+
+static void pause_for(double seconds) {
+    const struct timespec t = {.tv_sec = (time_t)seconds,
+                               .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    nanosleep(&t, NULL);
+}
+
+int lr_cmd_stat(int argc, char **argv) {
+    static struct page_view view;
+    struct request request = {.format = LARDER_FORMAT_TEXT};
+    struct page_link link;
+    pid_t pid;
+    if (!parse(argc, argv, &request)) {
+        return lr_tool_usage("stat", "stat does not understand this");
+    }
+    if (optind != argc - 1 || !lr_argument_pid(argv[optind], &pid)) {
+        return lr_tool_usage("stat", "stat takes one process id");
+    }
+    int status = lr_page_open(pid, &link, false);
+    if (status != TOOL_OK) {
+        return status;
+    }
+    for (uint64_t done = 0;; done++) {
+        status = lr_page_look(&link, &view);
+        if (status == TOOL_OK) {
+            status = print(&link, &request, &view);
+        }
+        if (status != TOOL_OK || request.interval <= 0 || done + 1 == request.count) {
+            break;
+        }
+        pause_for(request.interval);
+    }
+    lr_page_close(&link);
+    return status;
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// larder set and larder trim: what changes a running process.
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tool/arguments.h"
+#include "tool/page.h"
+#include "tool/tool.h"
+
+static struct page_view view;
+
+static const struct lr_report_option *find_option(const char *name) {
+    for (unsigned i = 0; i < view.report.option_count; i++) {
+        if (strcmp(view.options[i].name, name) == 0) {
+            return &view.options[i];
+        }
+    }
+    return NULL;
+}
+
+static int say_refusal(pid_t pid, const char *name, const char *value, int result) {
+    const struct lr_report_option *option = find_option(name);
+    switch (result) {
+    case -ENOENT:
+        lr_tool_error("process %d has no option '%s'", (int)pid, name);
+        break;
+    case -EPERM:
+        lr_tool_error("option %s is read at the start of a process only", name);
+        break;
+    case -ERANGE:
+    case -EINVAL:
+        lr_tool_error("option %s cannot be '%s'; accepted: %s", name, value,
+                      option != NULL ? option->range : "?");
+        break;
+    default:
+        lr_tool_error("process %d refuses: %s", (int)pid, strerror(-result));
+        break;
+    }
+    return TOOL_FAILED;
+}
+
+static int ask(const struct page_link *link, enum larder_page_command_kind kind, const char *name,
+               const char *value, struct page_answer *answer) {
+    const int error = lr_page_ask(link, kind, name, value, answer);
+    if (error != 0) {
+        lr_tool_error("process %d does not answer: %s", (int)link->pid, strerror(-error));
+        return TOOL_FAILED;
+    }
+    return TOOL_OK;
+}
+
+static int set_one(const struct page_link *link, const char *assignment, bool json) {
+    char name[sizeof(((struct larder_page_command *)0)->name)];
+    struct page_answer answer;
+    const char *equals = strchr(assignment, '=');
+    if ((size_t)(equals - assignment) >= sizeof name) {
+        lr_tool_error("there is no option of that length: '%s'", assignment);
+        return TOOL_FAILED;
+    }
+    snprintf(name, sizeof name, "%.*s", (int)(equals - assignment), assignment);
+    const int status = ask(link, LARDER_PAGE_SET, name, equals + 1, &answer);
+    if (status != TOOL_OK) {
+        return status;
+    }
+    const char *wrong = lr_page_read(link, &view);
+    if (wrong != NULL) {
+        lr_tool_error("process %d: its page is not usable: %s", (int)link->pid, wrong);
+        return TOOL_FAILED;
+    }
+    if (answer.result != 0) {
+        return say_refusal(link->pid, name, equals + 1, answer.result);
+    }
+    const struct lr_report_option *option = find_option(name);
+    printf(json ? "{\"option\": \"%s\", \"value\": \"%s\"}\n" : "%s = %s\n", name,
+           option != NULL ? option->value : equals + 1);
+    return TOOL_OK;
+}
+
+int lr_cmd_set(int argc, char **argv) {
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
+    struct page_link link;
+    pid_t pid;
+    bool json = false;
+    for (int letter; (letter = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (letter != 'j') {
+            return lr_tool_usage("set", "set does not understand this");
+        }
+        json = true;
+    }
+    if (argc - optind < 2 || !lr_argument_pid(argv[optind], &pid)) {
+        return lr_tool_usage("set", "set takes a process id and what to set");
+    }
+    for (int i = optind + 1; i < argc; i++) {
+        const char *equals = strchr(argv[i], '=');
+        if (equals == NULL || equals == argv[i]) {
+            return lr_tool_usage("set", "'%s' is not NAME=VALUE", argv[i]);
+        }
+    }
+    int status = lr_page_open(pid, &link, false);
+    if (status != TOOL_OK) {
+        return status;
+    }
+    for (int i = optind + 1; i < argc && status == TOOL_OK; i++) {
+        status = set_one(&link, argv[i], json);
+    }
+    lr_page_close(&link);
+    return status;
+}
+
+int lr_cmd_trim(int argc, char **argv) {
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
+    struct page_link link;
+    struct page_answer answer;
+    pid_t pid;
+    bool json = false;
+    for (int letter; (letter = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (letter != 'j') {
+            return lr_tool_usage("trim", "trim does not understand this");
+        }
+        json = true;
+    }
+    if (argc - optind != 1 || !lr_argument_pid(argv[optind], &pid)) {
+        return lr_tool_usage("trim", "trim takes one process id");
+    }
+    int status = lr_page_open(pid, &link, false);
+    if (status != TOOL_OK) {
+        return status;
+    }
+    status = ask(&link, LARDER_PAGE_TRIM, "", "", &answer);
+    if (status == TOOL_OK && answer.result != 0) {
+        status = say_refusal(pid, "", "", answer.result);
+    } else if (status == TOOL_OK) {
+        printf(json ? "{\"returned_bytes\": %ju}\n" : "%ju bytes returned to the system\n",
+               (uintmax_t)answer.number);
+    }
+    lr_page_close(&link);
+    return status;
+}

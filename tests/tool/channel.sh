@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# ps, stat, set and trim on running processes: figures add up to what the kernel says, options
+# change, memory goes back; a child shows a page of its own, a process that closes its files another
+# one; a small process stays single-threaded and shows none unless it is told to; one that is
+# stopped does not hang the command.
+. "$(dirname "$0")/lib.sh"
+
+cc=${CC:-cc}
+command -v "${cc%% *}" >/dev/null || skip "no C compiler"
+$cc -O1 -pthread -o "$TMP/program" "$(dirname "$0")/program.c"
+
+start() { # name of its output, arguments of larder run and program
+    local output=$TMP/$1
+    shift
+    "$LARDER" run "$@" >"$output" 2>&1 &
+    PID=$!
+    PIDS+=("$PID")
+    wait_for 20 grep -q ready "$output"
+}
+shows_page() { "$LARDER" stat "$1" >/dev/null 2>&1; }
+number() { sed -nE "s/.*\"$1\": ([0-9.]+).*/\1/p" "${2:-$TMP/out}" | head -n 1; }
+
+start main "$TMP/program" 60 3
+wait_for 20 shows_page "$PID"
+main=$PID
+
+expect 0 "$LARDER" stat "$main"
+has "^larder [0-9.]+: process $main \(program\)"
+has '^  =  .* held_bytes '
+has '^size classes in use'
+has "^ +$main program "
+has 'threads with a cache: 4'
+
+# Totals against the kernel's: at most 3 % apart. The program goes on, so a second look may be needed.
+reconciled() {
+    "$LARDER" stat --json --explain "$main" >"$TMP/json" || return 1
+    awk -v rss="$(number rss_bytes "$TMP/json")" -v pools="$(number pools_bytes "$TMP/json")" \
+        -v records="$(number records_bytes "$TMP/json")" -v files="$(number files_bytes "$TMP/json")" \
+        -v rest="$(($(number stack_bytes "$TMP/json") + $(number brk_bytes "$TMP/json") +
+                    $(number other_bytes "$TMP/json")))" \
+        -v held="$(number held_bytes "$TMP/json")" 'BEGIN {
+            sum = pools + records + files + rest
+            heap = pools + records
+            exit !(sum > rss * 0.97 && sum < rss * 1.03 && held > heap * 0.97 && held < heap * 1.03)
+        }'
+}
+wait_for 10 reconciled
+expect 0 "$LARDER" stat --explain "$main"
+has 'Rss of smaps_rollup$'
+if command -v python3 >/dev/null; then
+    python3 -c 'import json, sys
+d = json.load(open(sys.argv[1]))
+r = d["report"]
+assert r["pid"] == int(sys.argv[2]) and len(r["threads"]) == 4, r
+assert sum(c["size"] * c["live_objects"] for c in r["classes"]) > 50e6
+assert {o["name"]: o for o in r["options"]}["heap_limit"]["value"] == "0"' "$TMP/json" "$main" ||
+        fail "the JSON is not as it should be"
+fi
+
+expect 0 "$LARDER" ps
+has "^ *$main .* 4  program$"
+expect 0 "$LARDER" ps --json
+has "\"pid\": $main, .*\"command\": \"program\", .*\"page\": true"
+
+# Steering.
+expect 0 "$LARDER" set "$main" scavenge_delay_ms=3600s heap_limit=900M
+has '^scavenge_delay_ms = 3600000 ms$'
+has '^heap_limit = 900 MiB$'
+expect 0 "$LARDER" stat "$main"
+has '^  heap_limit +900 MiB +set while it ran$'
+for bad in heap_limit=lots scavenge_rate=1 thp=always nonsense=1; do
+    expect 1 "$LARDER" set "$main" $bad
+    has "${bad%%=*}" err
+done
+expect 2 "$LARDER" set "$main" heap_limit
+expect 0 "$LARDER" trim --json "$main"
+[ "$(number returned_bytes)" -gt $((10 << 20)) ] || fail "trim returned too little"
+expect 0 "$LARDER" stat --interval 0.01 --count 20 --openmetrics "$main"
+[ "$(grep -c '^# EOF' "$TMP/out")" -eq 20 ] || fail "not 20 reports"
+
+# Two at once do not disturb each other.
+for i in 1 2 3; do
+    "$LARDER" stat --interval 0.01 --count 20 "$main" >"$TMP/many$i" 2>&1 &
+done
+for i in 1 2 3; do
+    wait_for 20 sh -c "test \$(grep -c '^larder .*: process' '$TMP/many$i') -eq 20"
+    ! grep -q 'does not answer' "$TMP/many$i" || fail "no answer: $i"
+done
+
+# Stopped: the last figures, with a warning, and soon.
+kill -STOP "$main"
+expect 0 "$LARDER" stat "$main"
+has 'does not answer' err
+expect 1 "$LARDER" trim "$main"
+kill -CONT "$main"
+wait_for 20 "$LARDER" trim "$main"
+kill -KILL "$main"
+
+# A child shows a page of its own; it left its parent's alone.
+start fork "$TMP/program" 40 0 fork
+parent=$PID
+wait_for 20 grep -q child "$TMP/fork"
+child=$(sed -n 's/^child //p' "$TMP/fork")
+PIDS+=("$child")
+wait_for 20 shows_page "$child"
+[ "$(find -L "/proc/$child/fd" -samefile "$(find "/proc/$parent/fd" -lname '/memfd:larder*')" |
+    wc -l)" -eq 0 ] || fail "the child has its parent's page open"
+expect 0 "$LARDER" set "$child" heap_limit=777M
+expect 0 "$LARDER" stat "$parent"
+has_not '777 MiB'
+kill -KILL "$child" "$parent"
+
+# After closing all files.
+start close "$TMP/program" 40 1 close
+wait_for 20 shows_page "$PID"
+kill -KILL "$PID"
+
+# Not asked for, or not allowed.
+start off --opt publish=0 "$TMP/program" 40 1
+expect 3 "$LARDER" stat "$PID"
+has 'LARDER_PUBLISH=0' err
+expect 0 "$LARDER" ps
+has "^ *$PID .* -  program$"
+start small "$TMP/program" 0
+expect 3 "$LARDER" stat "$PID"
+[ "$(find "/proc/$PID/task" -mindepth 1 -maxdepth 1 | wc -l)" -eq 1 ] || fail "it has threads"
+start early --opt publish=2 "$TMP/program" 0
+wait_for 20 shows_page "$PID"
+[ "$(find "/proc/$PID/task" -mindepth 1 -maxdepth 1 | wc -l)" -eq 2 ] || fail "no background thread"
+
+expect 3 "$LARDER" stat $$
+has 'does not use Larder' err
+expect 1 "$LARDER" stat 2147483647
+has 'no such process' err
+expect 2 "$LARDER" stat 12x
+expect 2 "$LARDER" stat
+expect 2 "$LARDER" trim
+echo ok
