@@ -41,6 +41,18 @@ endforeach()
 target_link_libraries(larder_tool PRIVATE larder_tool_parts)
 set_target_properties(larder_tool PROPERTIES OUTPUT_NAME larder)
 
+# Profiles for pprof are gzipped where zlib is (pprof reads both).
+find_package(ZLIB)
+foreach(target larder_tool_objects larder_tool)
+  target_compile_definitions(${target} PRIVATE LARDER_TOOL_ZLIB=$<BOOL:${ZLIB_FOUND}>)
+endforeach()
+if(ZLIB_FOUND)
+  target_link_libraries(larder_tool_objects PUBLIC ZLIB::ZLIB)
+  target_link_libraries(larder_tool PRIVATE ZLIB::ZLIB)
+else()
+  message(STATUS "No zlib (zlib1g-dev): profiles for pprof are written uncompressed")
+endif()
+
 install(TARGETS larder_tool RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 install(FILES "${PROJECT_SOURCE_DIR}/src/tool/larder.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
 install(FILES "${PROJECT_SOURCE_DIR}/src/tool/larder.bash"

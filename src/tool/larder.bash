@@ -4,7 +4,7 @@
 
 _larder() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands="run ps stat top set trim help version"
+    local commands="run ps stat top set trim profile help version"
     local options="scavenge_delay_ms= heap_limit= thread_cache_total= thread_cache_max= idle_thread_ms="
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
@@ -13,6 +13,15 @@ _larder() {
     fi
     case ${COMP_WORDS[1]}:$before in
     help:*) mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$word") ;;
+    profile:--kind)
+        mapfile -t COMPREPLY < <(compgen -W \
+            "live allocated peak growth lifetime freed pinned pinned-huge" -- "$word")
+        ;;
+    profile:--raw | profile:--base | profile:-o) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+    profile:*)
+        mapfile -t COMPREPLY < <(compgen -W \
+            "--kind --text --pprof --svg -o --base --raw" -- "$word")
+        ;;
     run:--preset) mapfile -t COMPREPLY < <(compgen -W "latency balanced memory" -- "$word") ;;
     run:--library) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     set:[0-9]*) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word") && compopt -o nospace ;;

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// larder profile: heap profiles as text, for pprof, as a flame graph.
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool/profile_data.h"
+#include "tool/tool.h"
+
+static const struct profile_kind kinds[] = {
+    {"live", PROFILE_live_bytes, "bytes", "live bytes"},
+    {"allocated", PROFILE_bytes, "bytes", "bytes allocated"},
+    {"peak", PROFILE_peak_bytes, "bytes", "live bytes when there were most"},
+    {"growth", PROFILE_live_bytes, "bytes", "growth of live bytes"},
+    {"lifetime", PROFILE_lifetime_ns, "nanoseconds", "lifetimes of freed blocks, summed"},
+    {"freed", PROFILE_freed_objects, "count", "blocks freed"},
+    {"pinned", PROFILE_pinned_span_bytes, "bytes", "free bytes in spans kept by live blocks"},
+    {"pinned-huge", PROFILE_pinned_huge_bytes, "bytes",
+     "free bytes in huge pages kept by live blocks"},
+};
+
+enum format { FORMAT_AUTO, FORMAT_TEXT, FORMAT_PPROF, FORMAT_SVG };
+
+struct request {
+    const struct profile_kind *kind;
+    enum format format;
+    const char *output; // NULL: standard output
+    const char *raw;    // a file of larder_profile_write()
+    const char *base;   // an earlier one
+};
+
+static const struct profile_kind *find_kind(const char *name) {
+    for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (strcmp(kinds[i].name, name) == 0) {
+            return &kinds[i];
+        }
+    }
+    return NULL;
+}
+
+static int read_file(const char *path, struct profile *out) {
+    FILE *in = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+    if (in == NULL) {
+        lr_tool_error("cannot read %s: %s", path, strerror(errno));
+        return TOOL_FAILED;
+    }
+    const char *wrong = lr_profile_read(in, out);
+    if (in != stdin) {
+        fclose(in);
+    }
+    if (wrong != NULL) {
+        lr_tool_error("cannot use %s: %s", path, wrong);
+        return TOOL_FAILED;
+    }
+    return TOOL_OK;
+}
+
+static bool ends_in(const char *text, const char *end) {
+    const size_t length = strlen(text);
+    return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
+}
+
+static enum format format_of(const struct request *request) {
+    if (request->format != FORMAT_AUTO) {
+        return request->format;
+    }
+    if (request->output == NULL || ends_in(request->output, ".txt")) {
+        return FORMAT_TEXT;
+    }
+    return ends_in(request->output, ".svg") ? FORMAT_SVG : FORMAT_PPROF;
+}
+
+static int write_profile(const struct profile *profile, const struct request *request) {
+    FILE *out = request->output != NULL ? fopen(request->output, "we") : stdout;
+    if (out == NULL) {
+        lr_tool_error("cannot write %s: %s", request->output, strerror(errno));
+        return TOOL_FAILED;
+    }
+    bool done = false;
+    switch (format_of(request)) {
+    case FORMAT_PPROF:
+        done = lr_profile_pprof(profile, request->kind, out);
+        break;
+    case FORMAT_SVG:
+        done = lr_profile_svg(profile, request->kind, out);
+        break;
+    default:
+        done = lr_profile_text(profile, request->kind, out);
+        break;
+    }
+    if (out != stdout) {
+        done &= fclose(out) == 0;
+    }
+    if (!done) {
+        lr_tool_error("cannot write %s", request->output != NULL ? request->output : "the profile");
+        return TOOL_FAILED;
+    }
+    return TOOL_OK;
+}
+
+static int show(struct profile *profile, const struct profile *base,
+                const struct request *request) {
+    const bool growth = strcmp(request->kind->name, "growth") == 0;
+    if (base != NULL) {
+        lr_profile_subtract(profile, base, growth);
+    }
+    lr_profile_symbolize(profile, "");
+    return write_profile(profile, request);
+}
+
+static int show_files(const struct request *request) {
+    struct profile profile;
+    struct profile base;
+    int status = read_file(request->raw, &profile);
+    if (status != TOOL_OK) {
+        return status;
+    }
+    if (request->base != NULL) {
+        status = read_file(request->base, &base);
+    }
+    if (status == TOOL_OK) {
+        status = show(&profile, request->base != NULL ? &base : NULL, request);
+        if (request->base != NULL) {
+            lr_profile_free(&base);
+        }
+    }
+    lr_profile_free(&profile);
+    return status;
+}
+
+int lr_cmd_profile(int argc, char **argv) {
+    static const struct option options[] = {
+        {"kind", required_argument, NULL, 'k'},   {"svg", no_argument, NULL, 's'},
+        {"pprof", no_argument, NULL, 'p'},        {"text", no_argument, NULL, 't'},
+        {"output", required_argument, NULL, 'o'}, {"raw", required_argument, NULL, 'r'},
+        {"base", required_argument, NULL, 'b'},   {NULL, 0, NULL, 0},
+    };
+    struct request request = {.kind = &kinds[0]};
+    for (int letter; (letter = getopt_long(argc, argv, "o:", options, NULL)) != -1;) {
+        switch (letter) {
+        case 'k':
+            request.kind = find_kind(optarg);
+            if (request.kind == NULL) {
+                return lr_tool_usage("profile", "there is no kind of profile '%s'", optarg);
+            }
+            break;
+        case 's':
+            request.format = FORMAT_SVG;
+            break;
+        case 'p':
+            request.format = FORMAT_PPROF;
+            break;
+        case 't':
+            request.format = FORMAT_TEXT;
+            break;
+        case 'o':
+            request.output = optarg;
+            break;
+        case 'r':
+            request.raw = optarg;
+            break;
+        case 'b':
+            request.base = optarg;
+            break;
+        default:
+            return lr_tool_usage("profile", "profile does not understand this");
+        }
+    }
+    if (request.raw == NULL || optind != argc) {
+        return lr_tool_usage("profile", "profile takes a file after --raw");
+    }
+    if (strcmp(request.kind->name, "growth") == 0 && request.base == NULL) {
+        return lr_tool_usage("profile", "growth is the difference of two: give --base FILE");
+    }
+    return show_files(&request);
+}

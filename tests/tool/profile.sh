@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# larder profile names a planted leak, churner and fragmenter first, each in the fitting kind and
+# within 10 % of the truth, and writes what pprof and browsers read.
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+
+command -v "$CC" >/dev/null || skip "no compiler"
+# -O2 and no frame pointers: what most programs are.
+"$CC" -O2 -fomit-frame-pointer -I"$here/../../include" "$here/planted.c" -o "$TMP/planted" \
+    -L"$(dirname "$LARDER")" -Wl,-rpath,"$(dirname "$LARDER")" -llarder
+LARDER_PROFILE=1 LARDER_PROFILE_INTERVAL=8K expect 0 "$TMP/planted" "$TMP/raw"
+
+# first KIND SITE LEAST MOST: the stack with most is of the site, its value (MiB) in the range.
+first() {
+    expect 0 "$LARDER" profile --kind "$1" --raw "$TMP/raw"
+    sed -n 2p "$TMP/out" | awk -v site="$2" -v least="$3" -v most="$4" '
+        { value = $2 == "KiB" ? $1 / 1024 : $2 == "GiB" ? $1 * 1024 : $1
+          exit !($NF == site && value >= least && value <= most) }' ||
+        fail "$1: the first is not $2 with $3 to $4 MiB"
+    sed -n 3p "$TMP/out" | grep -qE '^ +main$' || fail "$1: main() did not call $2"
+}
+# 40000 * 500 bytes, 1000000 * 100 bytes, 1000 * 31 blocks of 1 KiB.
+first live site_leak 17.2 21.0
+first allocated site_churn 85.8 104.9
+first pinned site_fragment 15 45
+expect 0 "$LARDER" profile --kind freed --raw "$TMP/raw"
+has '^ +[0-9]+ +[0-9.]+ %  site_churn$'
+
+# The difference to itself: nothing grew.
+expect 0 "$LARDER" profile --kind growth --base "$TMP/raw" --raw "$TMP/raw"
+has_not site_
+expect 2 "$LARDER" profile --kind growth --raw "$TMP/raw"
+has 'give --base' err
+
+expect 0 "$LARDER" profile --raw "$TMP/raw" -o "$TMP/flame.svg"
+grep -qE '<title>site_leak: .*%</title>' "$TMP/flame.svg" || fail "no site_leak in the SVG"
+! command -v xmllint >/dev/null || xmllint --noout "$TMP/flame.svg" || fail "the SVG is no XML"
+
+expect 0 "$LARDER" profile --raw "$TMP/raw" -o "$TMP/heap.pb.gz"
+for string in site_leak site_churn site_fragment inuse_space pinned_span_space; do
+    { gzip -dc "$TMP/heap.pb.gz" 2>/dev/null || cat "$TMP/heap.pb.gz"; } |
+        grep -qa "$string" || fail "no $string in the profile for pprof"
+done
+if command -v go >/dev/null && go tool pprof -h 2>&1 | grep -q sample_index; then
+    HOME=$TMP expect 0 go tool pprof -top -sample_index=alloc_space "$TMP/heap.pb.gz"
+    sed -n '/flat%/{n;p}' "$TMP/out" | grep -q 'site_churn$' || fail "pprof names another one first"
+fi
+
+# What is no profile, or only the beginning of one, is refused.
+head -c 300 "$TMP/raw" >"$TMP/cut"
+expect 1 "$LARDER" profile --raw "$TMP/cut"
+has 'end is missing|not understood' err
+echo nonsense >"$TMP/bad"
+expect 1 "$LARDER" profile --raw "$TMP/bad"
+has 'no profile of Larder' err
+expect 1 "$LARDER" profile --raw "$TMP/missing"
+expect 2 "$LARDER" profile
+expect 2 "$LARDER" profile --kind nothing --raw "$TMP/raw"
+expect 1 "$LARDER" profile --raw "$TMP/raw" -o "$TMP"
+
+# The report of what was not freed.
+LARDER_LEAK_CHECK=1 LARDER_PROFILE_INTERVAL=8K expect 0 "$TMP/planted" "$TMP/raw"
+has '^larder: not freed at exit: ' err
+has '^  (1[789]|2[01])\.[0-9] MiB in [0-9]+ blocks, allocated by$' err
+echo ok
