@@ -105,8 +105,12 @@ struct larder_page_option {
 
 enum larder_page_command_kind {
     LARDER_PAGE_REFRESH = 1,
-    LARDER_PAGE_SET = 2,  /* option `name` to `value`, written as in the environment */
-    LARDER_PAGE_TRIM = 3, /* returns free memory; `number`: bytes that went */
+    LARDER_PAGE_SET = 2,     /* option `name` to `value`, written as in the environment */
+    LARDER_PAGE_TRIM = 3,    /* returns free memory; `number`: bytes that went */
+    LARDER_PAGE_PROFILE = 4, /* writes a profile (larder_profile_write()) into a memfd; `number`:
+                                its descriptor in the process, which stays open until the next
+                                request of this kind or LARDER_PAGE_PROFILE_END */
+    LARDER_PAGE_PROFILE_END = 5,
 };
 
 struct larder_page_command {

@@ -14,6 +14,7 @@
 #include "heap/scavenger.h"
 #include "heap/window.h"
 #include "os/os.h"
+#include "prof/dump.h"
 
 enum {
     MAPPED_BYTES = 4096, // header and command slot; the kernel rounds up
@@ -44,6 +45,9 @@ static struct {
     struct lr_os_file_id file;
     uint64_t checked_ns;
     bool refused; // it could not be made; not tried again
+    bool profile_open;
+    int profile_fd;
+    struct lr_os_file_id profile_file;
 } channel;
 
 // Where a table is written, row by row.
@@ -262,6 +266,31 @@ static int set_option(const struct larder_page_command *command) {
     }
 }
 
+static void close_profile(void) {
+    // The program may have closed it and use the number for a file of its own.
+    if (channel.profile_open && lr_os_file_is(channel.profile_fd, &channel.profile_file)) {
+        lr_os_close(channel.profile_fd);
+    }
+    channel.profile_open = false;
+}
+
+static int write_profile(uint64_t *number) {
+    close_profile();
+    const int fd = lr_os_file_create("larder-profile");
+    if (fd < 0) {
+        return fd;
+    }
+    const int result = lr_profile_dump(fd);
+    channel.profile_open = result == 0 && lr_os_file_identify(fd, &channel.profile_file);
+    if (!channel.profile_open) {
+        lr_os_close(fd);
+        return result != 0 ? result : -EIO;
+    }
+    channel.profile_fd = fd;
+    *number = (uint64_t)fd;
+    return 0;
+}
+
 static int obey(const struct larder_page_command *command, uint64_t *number) {
     switch (command->kind) {
     case LARDER_PAGE_REFRESH:
@@ -271,6 +300,11 @@ static int obey(const struct larder_page_command *command, uint64_t *number) {
     case LARDER_PAGE_TRIM:
         lr_transfer_flush_all();
         *number = (uint64_t)lr_release_pages(SIZE_MAX >> LR_PAGE_SHIFT) << LR_PAGE_SHIFT;
+        return 0;
+    case LARDER_PAGE_PROFILE:
+        return write_profile(number);
+    case LARDER_PAGE_PROFILE_END:
+        close_profile();
         return 0;
     default:
         return -ENOSYS;
@@ -302,6 +336,7 @@ void lr_channel_serve(void) {
 }
 
 void lr_channel_after_fork_child(void) {
+    close_profile();
     channel.refused = false;
     if (channel.header == NULL) {
         return;

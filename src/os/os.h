@@ -123,6 +123,8 @@ bool lr_os_each_mapping(lr_os_mapping_visit *visit, void *context);
 // A file in memory of `bytes`, sealed against another size, closed on exec, for its user only.
 // Its descriptor, or a negative errno.
 int lr_os_share_create(const char *name, size_t bytes);
+// The same, empty, to be written to; only the user of this process may open it.
+int lr_os_file_create(const char *name);
 // Maps the first `bytes` of it, in the place of what is mapped at `at` unless that is NULL.
 void *lr_os_share_map(int fd, size_t bytes, void *at);
 

@@ -43,6 +43,14 @@ int lr_os_share_create(const char *name, size_t bytes) {
     return move_up(fd);
 }
 
+int lr_os_file_create(const char *name) {
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL) {
+        fd = memfd_create(name, MFD_CLOEXEC);
+    }
+    return fd < 0 ? -errno : move_up(fd);
+}
+
 void *lr_os_share_map(int fd, size_t bytes, void *at) {
     void *p =
         mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (at != NULL ? MAP_FIXED : 0), fd, 0);

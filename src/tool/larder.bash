@@ -19,8 +19,13 @@ _larder() {
         ;;
     profile:--raw | profile:--base | profile:-o) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     profile:*)
-        mapfile -t COMPREPLY < <(compgen -W \
-            "--kind --text --pprof --svg -o --base --raw" -- "$word")
+        if [[ $word == -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "--kind --text --pprof --svg -o --seconds --interval
+                --base --raw" -- "$word")
+        else
+            mapfile -t COMPREPLY < <(compgen -W "$(larder ps 2>/dev/null | awk 'NR > 1 { print $1 }')" \
+                -- "$word")
+        fi
         ;;
     run:--preset) mapfile -t COMPREPLY < <(compgen -W "latency balanced memory" -- "$word") ;;
     run:--library) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tool/arguments.h"
 #include "tool/profile_data.h"
+#include "tool/profile_fetch.h"
 #include "tool/tool.h"
 
 static const struct profile_kind kinds[] = {
@@ -25,9 +27,11 @@ enum format { FORMAT_AUTO, FORMAT_TEXT, FORMAT_PPROF, FORMAT_SVG };
 struct request {
     const struct profile_kind *kind;
     enum format format;
-    const char *output; // NULL: standard output
-    const char *raw;    // a file of larder_profile_write()
-    const char *base;   // an earlier one
+    const char *output;   // NULL: standard output
+    const char *raw;      // a file of larder_profile_write()
+    const char *base;     // an earlier one
+    const char *interval; // of sampling, as in the environment; NULL: as it is
+    double seconds;       // 0: what was sampled so far
 };
 
 static const struct profile_kind *find_kind(const char *name) {
@@ -99,14 +103,33 @@ static int write_profile(const struct profile *profile, const struct request *re
     return TOOL_OK;
 }
 
-static int show(struct profile *profile, const struct profile *base,
+static bool is_growth(const struct request *request) {
+    return strcmp(request->kind->name, "growth") == 0;
+}
+
+static int show(struct profile *profile, const struct profile *base, const char *root,
                 const struct request *request) {
-    const bool growth = strcmp(request->kind->name, "growth") == 0;
     if (base != NULL) {
-        lr_profile_subtract(profile, base, growth);
+        lr_profile_subtract(profile, base, is_growth(request));
     }
-    lr_profile_symbolize(profile, "");
+    lr_profile_symbolize(profile, root);
     return write_profile(profile, request);
+}
+
+static int show_process(pid_t pid, const struct request *request) {
+    struct profile profile;
+    struct profile base;
+    char root[64];
+    const int status = lr_profile_fetch(pid, request->interval, request->seconds, &profile, &base);
+    if (status != TOOL_OK) {
+        return status;
+    }
+    // The files of the process, which may live in a container.
+    snprintf(root, sizeof root, "/proc/%d/root", (int)pid);
+    const int shown = show(&profile, &base, root, request);
+    lr_profile_free(&profile);
+    lr_profile_free(&base);
+    return shown;
 }
 
 static int show_files(const struct request *request) {
@@ -120,7 +143,7 @@ static int show_files(const struct request *request) {
         status = read_file(request->base, &base);
     }
     if (status == TOOL_OK) {
-        status = show(&profile, request->base != NULL ? &base : NULL, request);
+        status = show(&profile, request->base != NULL ? &base : NULL, "", request);
         if (request->base != NULL) {
             lr_profile_free(&base);
         }
@@ -129,48 +152,79 @@ static int show_files(const struct request *request) {
     return status;
 }
 
-int lr_cmd_profile(int argc, char **argv) {
+// TOOL_OK, or TOOL_USAGE with a line said.
+static int read_options(int argc, char **argv, struct request *request) {
     static const struct option options[] = {
-        {"kind", required_argument, NULL, 'k'},   {"svg", no_argument, NULL, 's'},
-        {"pprof", no_argument, NULL, 'p'},        {"text", no_argument, NULL, 't'},
-        {"output", required_argument, NULL, 'o'}, {"raw", required_argument, NULL, 'r'},
-        {"base", required_argument, NULL, 'b'},   {NULL, 0, NULL, 0},
+        {"kind", required_argument, NULL, 'k'},     {"svg", no_argument, NULL, 's'},
+        {"pprof", no_argument, NULL, 'p'},          {"text", no_argument, NULL, 't'},
+        {"output", required_argument, NULL, 'o'},   {"raw", required_argument, NULL, 'r'},
+        {"base", required_argument, NULL, 'b'},     {"seconds", required_argument, NULL, 'S'},
+        {"interval", required_argument, NULL, 'i'}, {NULL, 0, NULL, 0},
     };
-    struct request request = {.kind = &kinds[0]};
     for (int letter; (letter = getopt_long(argc, argv, "o:", options, NULL)) != -1;) {
         switch (letter) {
         case 'k':
-            request.kind = find_kind(optarg);
-            if (request.kind == NULL) {
+            request->kind = find_kind(optarg);
+            if (request->kind == NULL) {
                 return lr_tool_usage("profile", "there is no kind of profile '%s'", optarg);
             }
             break;
         case 's':
-            request.format = FORMAT_SVG;
+            request->format = FORMAT_SVG;
             break;
         case 'p':
-            request.format = FORMAT_PPROF;
+            request->format = FORMAT_PPROF;
             break;
         case 't':
-            request.format = FORMAT_TEXT;
+            request->format = FORMAT_TEXT;
             break;
         case 'o':
-            request.output = optarg;
+            request->output = optarg;
             break;
         case 'r':
-            request.raw = optarg;
+            request->raw = optarg;
             break;
         case 'b':
-            request.base = optarg;
+            request->base = optarg;
+            break;
+        case 'i':
+            request->interval = optarg;
+            break;
+        case 'S':
+            if (!lr_argument_seconds(optarg, &request->seconds)) {
+                return lr_tool_usage("profile", "--seconds cannot be '%s'", optarg);
+            }
             break;
         default:
             return lr_tool_usage("profile", "profile does not understand this");
         }
     }
-    if (request.raw == NULL || optind != argc) {
-        return lr_tool_usage("profile", "profile takes a file after --raw");
+    return TOOL_OK;
+}
+
+int lr_cmd_profile(int argc, char **argv) {
+    struct request request = {.kind = &kinds[0]};
+    const int status = read_options(argc, argv, &request);
+    if (status != TOOL_OK) {
+        return status;
     }
-    if (strcmp(request.kind->name, "growth") == 0 && request.base == NULL) {
+    pid_t pid;
+    if (request.raw == NULL) {
+        if (argc - optind != 1 || !lr_argument_pid(argv[optind], &pid)) {
+            return lr_tool_usage("profile", "profile takes one process id, or a file after --raw");
+        }
+        if (request.base != NULL) {
+            return lr_tool_usage("profile", "--base goes with --raw");
+        }
+        if (is_growth(&request) && request.seconds <= 0) {
+            return lr_tool_usage("profile", "growth needs --seconds");
+        }
+        return show_process(pid, &request);
+    }
+    if (optind != argc || request.seconds > 0 || request.interval != NULL) {
+        return lr_tool_usage("profile", "with --raw there is no process to ask");
+    }
+    if (is_growth(&request) && request.base == NULL) {
         return lr_tool_usage("profile", "growth is the difference of two: give --base FILE");
     }
     return show_files(&request);

@@ -53,8 +53,10 @@ static void plant(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc == 3 && *argv[2] == 'w') { // wait first
+    if (argc == 3 && *argv[2] == 'w') { // wait first, with a heap that has a background thread
         char byte;
+        sink = malloc(32 << 20);
+        free(sink = malloc(100));
         puts("ready");
         fflush(stdout);
         if (read(STDIN_FILENO, &byte, 1) != 1)

@@ -60,6 +60,34 @@ expect 2 "$LARDER" profile
 expect 2 "$LARDER" profile --kind nothing --raw "$TMP/raw"
 expect 1 "$LARDER" profile --raw "$TMP/raw" -o "$TMP"
 
+# A running process that was started without any option: switched on, profiled, switched off.
+mkfifo "$TMP/in"
+"$TMP/planted" - wait <"$TMP/in" >"$TMP/said" &
+pid=$!
+PIDS+=("$pid")
+exec 9>"$TMP/in"
+wait_for 20 grep -q ready "$TMP/said"
+wait_for 20 "$LARDER" stat "$pid"
+"$LARDER" profile --seconds 60 --interval 8K -o "$TMP/live.pb.gz" "$pid" 2>"$TMP/err" &
+profiler=$!
+PIDS+=("$profiler")
+wait_for 20 bash -c "'$LARDER' stat --json $pid | grep -qE '\"profile\", *\"value\": *\"1\"'"
+# Its second request for a profile comes when it is interrupted.
+echo >&9
+wait_for 30 grep -q planted "$TMP/said"
+kill -INT "$profiler"
+wait "$profiler" || fail "larder profile PID"
+{ gzip -dc "$TMP/live.pb.gz" 2>/dev/null || cat "$TMP/live.pb.gz"; } | grep -qa site_leak ||
+    fail "no site_leak in the profile of the process"
+"$LARDER" stat --json "$pid" >"$TMP/out"
+has '"profile", *"value": *"0"'
+has_not '"profile_interval", *"value": *"8 KiB"'
+# Sampled blocks are still known; no file is left open.
+[ -z "$(find "/proc/$pid/fd" -lname '*larder-profile*')" ] || fail "the profile is still open"
+kill "$pid"
+expect 3 "$LARDER" profile --seconds 1 $$
+expect 2 "$LARDER" profile --kind growth $$
+
 # The report of what was not freed.
 LARDER_LEAK_CHECK=1 LARDER_PROFILE_INTERVAL=8K expect 0 "$TMP/planted" "$TMP/raw"
 has '^larder: not freed at exit: ' err

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tool/profile_fetch.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tool/page.h"
+#include "tool/tool.h"
+
+#define SECONDS_OTHERWISE 10.0
+
+static struct page_view view;
+
+static const char *option_value(const char *name) {
+    for (unsigned i = 0; i < view.report.option_count; i++) {
+        if (strcmp(view.options[i].name, name) == 0) {
+            return view.options[i].value;
+        }
+    }
+    return NULL;
+}
+
+static int ask(const struct page_link *link, enum larder_page_command_kind kind, const char *name,
+               const char *value, uint64_t *number) {
+    struct page_answer answer;
+    int error = lr_page_ask(link, kind, name, value, &answer);
+    if (error != 0) {
+        lr_tool_error("process %d does not answer: %s", (int)link->pid, strerror(-error));
+        return TOOL_FAILED;
+    }
+    *number = answer.number;
+    error = answer.result;
+    if (error == 0) {
+        return TOOL_OK;
+    }
+    if (kind == LARDER_PAGE_SET) {
+        lr_tool_error("process %d does not take %s=%s: %s", (int)link->pid, name, value,
+                      strerror(-error));
+    } else {
+        lr_tool_error("process %d cannot write a profile: %s", (int)link->pid, strerror(-error));
+    }
+    return TOOL_FAILED;
+}
+
+static int set(const struct page_link *link, const char *name, const char *value) {
+    uint64_t number;
+    return ask(link, LARDER_PAGE_SET, name, value, &number);
+}
+
+// "512 KiB", as the page shows a value, becomes "512K", as it is set.
+static void write_back(const char *shown, char *out, size_t bytes) {
+    const size_t digits = strspn(shown, "0123456789");
+    const char *unit = shown + digits + strspn(shown + digits, " ");
+    snprintf(out, bytes, "%.*s%.1s", (int)digits, shown, *unit == 'B' ? "" : unit);
+}
+
+static int take(const struct page_link *link, struct profile *out) {
+    uint64_t number;
+    char path[64];
+    int status = ask(link, LARDER_PAGE_PROFILE, "", "", &number);
+    if (status != TOOL_OK) {
+        return status;
+    }
+    snprintf(path, sizeof path, "/proc/%d/fd/%u", (int)link->pid, (unsigned)number);
+    FILE *in = fopen(path, "re");
+    const char *wrong = in != NULL ? lr_profile_read(in, out) : strerror(errno);
+    if (in != NULL) {
+        fclose(in);
+    }
+    uint64_t ignored;
+    status = ask(link, LARDER_PAGE_PROFILE_END, "", "", &ignored);
+    if (wrong != NULL) {
+        lr_tool_error("cannot use the profile of process %d: %s", (int)link->pid, wrong);
+        return TOOL_FAILED;
+    }
+    if (status != TOOL_OK) {
+        lr_profile_free(out);
+    }
+    return status;
+}
+
+static void ignore(int signal_number) { (void)signal_number; }
+
+// An interrupt ends the sampling, not the command.
+static void wait_for(double seconds) {
+    struct sigaction action = {.sa_handler = ignore};
+    struct sigaction before;
+    struct timespec time = {.tv_sec = (time_t)seconds};
+    time.tv_nsec = (long)((seconds - (double)time.tv_sec) * 1e9);
+    sigaction(SIGINT, &action, &before);
+    (void)nanosleep(&time, NULL);
+    sigaction(SIGINT, &before, NULL);
+}
+
+static int take_both(const struct page_link *link, double seconds, struct profile *out,
+                     struct profile *base) {
+    if (seconds <= 0) {
+        *base = (struct profile){0};
+        return take(link, out);
+    }
+    int status = take(link, base);
+    if (status == TOOL_OK) {
+        wait_for(seconds);
+        status = take(link, out);
+        if (status != TOOL_OK) {
+            lr_profile_free(base);
+        }
+    }
+    return status;
+}
+
+int lr_profile_fetch(pid_t pid, const char *interval, double seconds, struct profile *out,
+                     struct profile *base) {
+    struct page_link link;
+    int status = lr_page_open(pid, &link, false);
+    if (status != TOOL_OK) {
+        return status;
+    }
+    status = lr_page_look(&link, &view);
+    const char *value = status == TOOL_OK ? option_value("profile") : NULL;
+    const bool was_on = value != NULL && strcmp(value, "0") != 0;
+    char interval_before[64] = "";
+    if (status == TOOL_OK && interval != NULL && option_value("profile_interval") != NULL) {
+        write_back(option_value("profile_interval"), interval_before, sizeof interval_before);
+    }
+    if (status == TOOL_OK && interval != NULL) {
+        status = set(&link, "profile_interval", interval);
+    }
+    if (status == TOOL_OK && !was_on) {
+        status = set(&link, "profile", "1");
+        seconds = seconds > 0 ? seconds : SECONDS_OTHERWISE;
+    }
+    if (status == TOOL_OK) {
+        status = take_both(&link, seconds, out, base);
+        const int off = was_on ? TOOL_OK : set(&link, "profile", "0");
+        const int back =
+            interval_before[0] == '\0' ? TOOL_OK : set(&link, "profile_interval", interval_before);
+        if (status == TOOL_OK && (off != TOOL_OK || back != TOOL_OK)) {
+            lr_profile_free(out);
+            lr_profile_free(base);
+            status = TOOL_FAILED;
+        }
+    }
+    lr_page_close(&link);
+    return status;
+}
