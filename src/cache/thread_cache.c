@@ -11,7 +11,8 @@
 #include "heap/meta.h"
 
 enum {
-    SLOTS_MIN = 8, // one cache line
+    SLOTS_MIN = 8,              // one cache line of pointers
+    SLOTS_MIN_BYTES = 16 << 10, // of blocks: budgets count what a bin could hold
     FILL_FIRST_SMALL = 8,
     FILL_FIRST_SMALL_BYTES = 512, // blocks up to this size begin with FILL_FIRST_SMALL at once
     FILL_FIRST = 2,
@@ -29,6 +30,11 @@ static size_t count_of(const struct bin *bin) { return (size_t)(bin->top - bin->
 static size_t slots_most(unsigned size_class) {
     size_t most = lr_min(lr_classes[size_class].most, lr_opt_bin_objects_max());
     return (size_t)1 << lr_log2_floor(lr_max(most, 2));
+}
+
+static size_t slots_least(unsigned size_class) {
+    size_t least = SLOTS_MIN_BYTES / lr_classes[size_class].bytes;
+    return (size_t)1 << lr_log2_floor(lr_max(lr_min(least, SLOTS_MIN), 2));
 }
 
 static size_t batch_most(unsigned size_class) {
@@ -92,7 +98,7 @@ static void sweep(struct thread_cache *cache) {
                 flush_oldest(cache, c, drop);
             }
             size_t slots = slots_of(bin) / 2;
-            if (slots < SLOTS_MIN) {
+            if (slots < slots_least(c)) {
                 slots = held - drop == 0 ? 0 : slots_of(bin);
             }
             if (slots != slots_of(bin) && slots >= held - drop) {
@@ -117,7 +123,8 @@ static bool within_budget(struct thread_cache *cache, size_t bytes) {
 // Doubles the bin's slots up to at least `wanted` if budgets allow.
 static void try_grow(struct thread_cache *cache, unsigned size_class, size_t wanted) {
     size_t before = slots_of(&cache->bins[size_class]);
-    size_t slots = lr_min(lr_pow2_ceil(lr_max(wanted, SLOTS_MIN)), slots_most(size_class));
+    size_t slots =
+        lr_min(lr_pow2_ceil(lr_max(wanted, slots_least(size_class))), slots_most(size_class));
     if (slots <= before) {
         return;
     }

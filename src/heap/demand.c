@@ -36,7 +36,8 @@ static void reset(struct demand *demand, uint64_t now_ns) {
     demand->quiet_since_ns = now_ns;
 }
 
-static void adapt(struct demand *demand, const struct demand_sample *sample, uint64_t delay_ns) {
+// False when the load is over.
+static bool adapt(struct demand *demand, const struct demand_sample *sample, uint64_t delay_ns) {
     uint64_t now_ns = sample->now_ns;
     if (sample->taken_pages >= BUSY_MIN) {
         demand->idle_since_ns = now_ns;
@@ -44,7 +45,7 @@ static void adapt(struct demand *demand, const struct demand_sample *sample, uin
     bool idle = now_ns - demand->idle_since_ns >= IDLE_DELAYS * delay_ns;
     if (demand->watched == 0 || idle) {
         reset(demand, now_ns);
-        return;
+        return false;
     }
     size_t refaults = lr_min(sample->taken_clean, demand->released);
     demand->released -= refaults;
@@ -59,17 +60,18 @@ static void adapt(struct demand *demand, const struct demand_sample *sample, uin
         demand->released /= 2;
         demand->quiet_since_ns = now_ns;
     }
+    return true;
 }
 
 size_t lr_demand_keep(struct demand *demand, const struct demand_sample *sample,
                       uint64_t delay_ns) {
     note_peak(demand, sample, delay_ns);
-    adapt(demand, sample, delay_ns);
+    size_t slack = adapt(demand, sample, delay_ns) ? sample->slack_pages : 0;
     size_t highest = 0;
     for (uint32_t i = 0; i < demand->watched; i++) {
         highest = lr_max(highest, demand->peaks[(demand->at + PEAKS - i) % PEAKS]);
     }
-    return lr_max(highest, sample->used_pages) - sample->used_pages + demand->extra;
+    return lr_max(highest, sample->used_pages) - sample->used_pages + lr_max(demand->extra, slack);
 }
 
 void lr_demand_note_released(struct demand *demand, size_t pages) { demand->released += pages; }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "heap/huge_page.h"
 
+#include <string.h>
+
 #include "base/bits.h"
 #include "base/fail.h"
 
@@ -80,6 +82,12 @@ void lr_huge_give(struct huge_page *huge, unsigned first, unsigned pages, bool c
     huge->used_count = (uint16_t)(huge->used_count - pages);
     huge->clean_count = (uint16_t)(huge->clean_count + (clean ? pages : 0));
     huge->longest = (uint16_t)longest_free(huge);
+}
+
+void lr_huge_populate(struct huge_page *huge) {
+    LR_ASSERT(huge->clean_count == LR_PAGES_PER_HUGE);
+    memset(huge->clean, 0, sizeof huge->clean);
+    huge->clean_count = 0;
 }
 
 bool lr_huge_range_free(const struct huge_page *huge, unsigned first, unsigned pages) {

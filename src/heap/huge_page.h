@@ -16,6 +16,13 @@ enum huge_state {
     HUGE_FULL,    // all pages used
 };
 
+// What the kernel was told of this huge page.
+enum huge_thp {
+    HUGE_AS_MAPPED,
+    HUGE_ASKED,   // to back it whole
+    HUGE_REFUSED, // not to: some of its pages were returned and are not to come back by themselves
+};
+
 struct huge_page {
     uint64_t used[4]; // bit set: the page belongs to a span, or is in transition
     uint64_t
@@ -28,7 +35,8 @@ struct huge_page {
     uint32_t next;        // huge page numbers; 0 ends a list, because page 0 holds the maps
     uint32_t prev;
     uint32_t run; // HUGE_FREE: huge pages in the run, valid at its first and last member
-    uint32_t tag; // HUGE_FREE: the run is clean; valid at its first and last member
+    uint16_t tag; // HUGE_FREE: the run is clean; valid at its first and last member
+    uint16_t thp; // enum huge_thp
 };
 
 static_assert(sizeof(struct huge_page) == 88, "22 words for 2 MiB");
@@ -42,6 +50,10 @@ unsigned lr_huge_take(struct huge_page *huge, unsigned first, unsigned pages);
 
 // Marks [first, first+pages) free, and clean if `clean`.
 void lr_huge_give(struct huge_page *huge, unsigned first, unsigned pages, bool clean);
+
+// The kernel backs the empty huge page whole at its first touch: no page of it counts as clean
+// then.
+void lr_huge_populate(struct huge_page *huge);
 
 // True if none of [first, first+pages) is used.
 bool lr_huge_range_free(const struct huge_page *huge, unsigned first, unsigned pages);

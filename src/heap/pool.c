@@ -8,6 +8,7 @@
 #include "heap/huge_page.h"
 #include "heap/meta.h"
 #include "heap/span_heap.h"
+#include "heap/thp.h"
 #include "os/os.h"
 
 // The first pools are small: a locked process (mlockall) pays for a pool at once, and under
@@ -51,7 +52,7 @@ static bool commit_pool(size_t first_page, size_t huge_pages) {
         !lr_meta_prepare(bytes / META_SHARE) || !lr_os_commit(start, bytes, lr_window.reserved)) {
         return false;
     }
-    if (lr_opt_thp() != LR_THP_DEFAULT) {
+    if (lr_opt_thp() == LR_THP_ALWAYS || lr_opt_thp() == LR_THP_NEVER) {
         lr_os_huge_pages(start, bytes, lr_opt_thp() == LR_THP_ALWAYS);
     }
     return true;
@@ -94,6 +95,7 @@ uint32_t lr_pool_grow_locked(size_t huge_pages, uint32_t *count) {
     pools.end_page = first + step * LR_PAGES_PER_HUGE;
     // Release is not needed: blocks of the pool reach other threads by the program's own ordering.
     lr_store_relaxed(&lr_window.pages, pools.end_page);
+    lr_thp_decide(lr_pool_bytes());
     *count = (uint32_t)step;
     return (uint32_t)(first / LR_PAGES_PER_HUGE);
 }

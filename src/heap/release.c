@@ -48,6 +48,12 @@ static bool release_batch(size_t wanted, uint32_t *cursor, size_t *released) {
     lr_lock(&lr_release_lock);
     size_t count = claim_batch(claims, wanted, cursor);
     for (size_t i = 0; i < count; i++) {
+        if (lr_span_heap_splits(claims[i].first_page, claims[i].pages)) {
+            // Or the kernel's background thread would make it whole again, all of it resident.
+            lr_os_huge_pages(
+                lr_page_address(lr_align_down(claims[i].first_page, LR_PAGES_PER_HUGE)),
+                LR_HUGE_BYTES, false);
+        }
         ranges[i] = (struct lr_os_range){.addr = lr_page_address(claims[i].first_page),
                                          .bytes = claims[i].pages << LR_PAGE_SHIFT};
     }

@@ -10,6 +10,7 @@
 #include "heap/demand.h"
 #include "heap/release.h"
 #include "heap/span_heap.h"
+#include "heap/thp.h"
 #include "os/os.h"
 
 enum {
@@ -88,6 +89,11 @@ static size_t allowed_pages(uint64_t now_ns) {
     return scavenger.account_pages > 0 ? (size_t)scavenger.account_pages : 0;
 }
 
+// The rest of the huge page that is being filled.
+static size_t slack_pages(void) {
+    return lr_thp_mode() == LR_THP_MODE_SMALL ? 0 : LR_PAGES_PER_HUGE;
+}
+
 // Returns surplus pages; true while free memory is left to decide about.
 static bool return_surplus(uint64_t now_ns) {
     struct span_heap_counts counts = lr_span_heap_take_recent();
@@ -95,7 +101,8 @@ static bool return_surplus(uint64_t now_ns) {
                                    .used_pages = counts.used_pages,
                                    .peak_pages = counts.peak_used_pages,
                                    .taken_pages = counts.taken_pages,
-                                   .taken_clean = counts.taken_clean};
+                                   .taken_clean = counts.taken_clean,
+                                   .slack_pages = slack_pages()};
     size_t keep = lr_demand_keep(&scavenger.demand, &sample, lr_opt_scavenge_delay_ms() * MS_NS);
     if (counts.free_dirty_pages <= keep) {
         return counts.free_dirty_pages > 0;

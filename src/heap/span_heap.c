@@ -16,6 +16,7 @@
 #include "heap/release.h"
 #include "heap/runs.h"
 #include "heap/scavenger.h"
+#include "heap/thp.h"
 #include "os/os.h"
 
 enum { FILL_LISTS = LR_PAGES_PER_HUGE, FILL_WORDS = FILL_LISTS / 64 };
@@ -30,7 +31,8 @@ static struct {
     struct fill_set fill[RUN_KINDS]; // RUN_CLEAN: most of the free pages are clean
     struct span_heap_counts counts;
     size_t claimed_pages; // part of used_pages: on their way to the OS
-} heap;                   // guarded by: lr_span_heap_lock
+    size_t thp_borders; // places where what the kernel was told changes: it splits a mapping there
+} heap;                 // guarded by: lr_span_heap_lock
 
 struct lr_lock lr_span_heap_lock = LR_LOCK_INIT(LR_RANK_SPAN_HEAP);
 struct lr_lock lr_pool_lock = LR_LOCK_INIT(LR_RANK_POOL);
@@ -192,9 +194,57 @@ struct page_request {
     size_t pages;
     size_t align; // pages, a power of two
     bool large;
-    size_t first; // the answer
-    bool zeroed;  // all pages read as zero
+    size_t first;   // the answer
+    bool zeroed;    // all pages read as zero
+    uint32_t asked; // huge page that the kernel is to be asked to back whole; 0: none
 };
+
+// A process may have 65,530 mappings, and most are for the program.
+enum { THP_BORDERS_MOST = 8192 };
+
+// Notes what the kernel is told of the huge page; false if that would take too many mappings.
+static bool note_thp(uint32_t number, enum huge_thp told) {
+    struct huge_page *huge = huge_at(number);
+    unsigned left = huge_at(number - 1)->thp;
+    unsigned right = huge_at(number + 1)->thp;
+    unsigned before = (left != huge->thp) + (unsigned)(right != huge->thp);
+    unsigned after = (left != told) + (unsigned)(right != told);
+    if (after > before && heap.thp_borders + after - before > THP_BORDERS_MOST) {
+        return false;
+    }
+    heap.thp_borders = heap.thp_borders + after - before;
+    huge->thp = (uint16_t)told;
+    return true;
+}
+
+// True if the kernel may back the huge page whole.
+static bool is_whole(const struct huge_page *huge, enum lr_thp_mode mode) {
+    return huge->thp == HUGE_ASKED || (mode == LR_THP_MODE_WHOLE && huge->thp == HUGE_AS_MAPPED);
+}
+
+// The first pages of a huge page that is clean are about to be taken, and not all of it. Where the
+// kernel backs it whole the rest becomes resident with them.
+static bool begin_huge_page(uint32_t number, struct page_request *request) {
+    struct huge_page *huge = huge_at(number);
+    enum lr_thp_mode mode = lr_thp_mode();
+    if (mode == LR_THP_MODE_SMALL || huge->clean_count != LR_PAGES_PER_HUGE) {
+        return false;
+    }
+    LR_ASSERT(huge->state == HUGE_NONE); // find_part() and find_whole() took it off its run
+    bool told = is_whole(huge, mode);
+    // Blocks of 2 MiB and more are not asked for: some are touched here and there only.
+    bool small = request->pages < LR_PAGES_PER_HUGE;
+    if (!told && small && note_thp(number, HUGE_ASKED)) {
+        request->asked = number;
+        told = true;
+    }
+    if (told) {
+        lr_huge_populate(huge);
+        heap.counts.free_clean_pages -= LR_PAGES_PER_HUGE;
+        heap.counts.free_dirty_pages += LR_PAGES_PER_HUGE;
+    }
+    return told;
+}
 
 // Pages from what the heap has; false if it has to grow.
 static bool take_locked(struct page_request *request) {
@@ -213,8 +263,14 @@ static bool take_locked(struct page_request *request) {
         return false;
     }
     request->first = first;
-    request->zeroed = take_for_span(first, pages) == pages;
+    size_t clean = 0; // pages that are about to be populated
+    if (pages % LR_PAGES_PER_HUGE != 0 &&
+        begin_huge_page((uint32_t)((first + pages - 1) / LR_PAGES_PER_HUGE), request)) {
+        clean = pages % LR_PAGES_PER_HUGE;
+    }
     struct span_heap_counts *counts = &heap.counts;
+    counts->taken_clean += clean;
+    request->zeroed = take_for_span(first, pages) + clean == pages;
     counts->small_spans += !request->large;
     counts->large_spans += request->large;
     counts->large_pages += request->large ? pages : 0;
@@ -289,7 +345,7 @@ static bool try_take(struct page_request *request) {
     return done || (!over && grow_and_take(request));
 }
 
-static bool take_pages(struct page_request *request) {
+static bool find_pages(struct page_request *request) {
     if (request->pages > lr_window.end_pool_page) {
         return false;
     }
@@ -306,6 +362,17 @@ static bool take_pages(struct page_request *request) {
     }
     lr_release_pages(SIZE_MAX);
     return try_take(request);
+}
+
+static bool take_pages(struct page_request *request) {
+    bool done = find_pages(request);
+    if (request->asked != 0) {
+        // Without a lock. Whoever touches another span of it before gets a small page, and the
+        // kernel may still make it whole in the background.
+        lr_os_huge_pages(lr_page_address((size_t)request->asked * LR_PAGES_PER_HUGE), LR_HUGE_BYTES,
+                         true);
+    }
+    return done;
 }
 
 static size_t bitmap_bytes(size_t objects) { return (objects + 63) / 64 * sizeof(uint64_t); }
@@ -500,6 +567,18 @@ size_t lr_span_heap_claim_dirty(size_t most, uint32_t *cursor, size_t *first_pag
     }
     lr_unlock(&lr_span_heap_lock);
     return pages;
+}
+
+bool lr_span_heap_splits(size_t first_page, size_t pages) {
+    enum lr_thp_mode mode = lr_thp_mode();
+    if (mode == LR_THP_MODE_SMALL || pages % LR_PAGES_PER_HUGE == 0) {
+        return false;
+    }
+    uint32_t number = (uint32_t)(first_page / LR_PAGES_PER_HUGE);
+    lr_lock(&lr_span_heap_lock);
+    bool splits = is_whole(huge_at(number), mode) && note_thp(number, HUGE_REFUSED);
+    lr_unlock(&lr_span_heap_lock);
+    return splits;
 }
 
 void lr_span_heap_return_range(size_t first_page, size_t pages, bool clean) {

@@ -60,6 +60,9 @@ void lr_span_heap_set_reclaim(void (*reclaim)(void));
 // The range counts as in use until lr_span_heap_return_range(). *dirty: how many of the pages hold
 // memory; in an empty huge page some may be clean already.
 size_t lr_span_heap_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page, size_t *dirty);
+// Before a claimed range is returned: true if its huge page has been backed whole so far, and the
+// kernel has to be told not to do that again.
+bool lr_span_heap_splits(size_t first_page, size_t pages);
 void lr_span_heap_return_range(size_t first_page, size_t pages, bool clean);
 
 #endif

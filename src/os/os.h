@@ -52,6 +52,9 @@ bool lr_os_unguard(void *addr, size_t bytes);
 // Makes the range read-only for good where the kernel can (mseal), else until somebody changes it.
 bool lr_os_seal(void *addr, size_t bytes);
 
+// The system's setting of transparent huge pages; NEVER where it cannot be read.
+enum lr_os_thp { LR_OS_THP_NEVER, LR_OS_THP_ASKED, LR_OS_THP_ALWAYS };
+enum lr_os_thp lr_os_thp(void);
 // True asks for transparent huge pages in the range, false forbids them.
 void lr_os_huge_pages(void *addr, size_t bytes, bool wanted);
 

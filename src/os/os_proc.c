@@ -44,6 +44,15 @@ static size_t read_file(const char *path, char *text, size_t cap) {
     return len;
 }
 
+enum lr_os_thp lr_os_thp(void) {
+    char text[64];
+    read_file("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text);
+    if (strstr(text, "[always]") != NULL) {
+        return LR_OS_THP_ALWAYS;
+    }
+    return strstr(text, "[madvise]") != NULL ? LR_OS_THP_ASKED : LR_OS_THP_NEVER;
+}
+
 size_t lr_os_physical_bytes(void) {
     // sysconf(_SC_PHYS_PAGES) reads /proc in old glibc versions, through stdio, which would
     // allocate.

@@ -4,6 +4,7 @@
 // LARDER_TEST_SECONDS: how long each part runs (2 unless set).
 #include "heap/span_heap.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "../support/support.h"
@@ -26,6 +27,8 @@ static struct {
 
 static void start(size_t window_bytes) {
     lr_os_init();
+    // The model knows which pages were touched; with huge pages the kernel touches others too.
+    EXPECT_INT(setenv("LARDER_THP", "never", 1), ==, 0);
     EXPECT(lr_options_init());
     EXPECT(lr_window_init(window_bytes));
     EXPECT_INT(lr_option_set("scavenger", LR_SCAVENGER_OFF), ==, 0);

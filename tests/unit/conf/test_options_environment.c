@@ -125,9 +125,9 @@ START_TEST(test_options_environment__wrong_variable_gets_one_exact_line) {
          LR_OPTION_stats, 0},
         {"LARDER_thp=never",
          "larder: unknown option LARDER_thp, the nearest is LARDER_THP; ignored\n", LR_OPTION_thp,
-         LR_THP_DEFAULT},
+         LR_THP_AUTO},
         {"LARDER_=1", "larder: unknown option LARDER_, the nearest is LARDER_THP; ignored\n",
-         LR_OPTION_thp, LR_THP_DEFAULT},
+         LR_OPTION_thp, LR_THP_AUTO},
         {"TCMALLOC_RELEASE_RATE=20",
          "larder: value out of range TCMALLOC_RELEASE_RATE=\"20\", accepted 0 to 10; "
          "using LARDER_SCAVENGE_RATE=10 GiB/s\n",
@@ -274,7 +274,7 @@ START_TEST(test_options_environment__verbose_process_shows_all_options) {
     run_afresh(environment, output, sizeof output);
     EXPECT(strncmp(output, "larder: options in effect\n", 26) == 0);
     EXPECT(strstr(output, "\n  LARDER_THP                  never         environment "
-                          "default, always or never; at start\n") != NULL);
+                          "auto, default, always or never; at start\n") != NULL);
     EXPECT(strstr(output, "\n  LARDER_BATCH_MAX            256 objects   default     "
                           "2 to 512 objects; any time\n") != NULL);
 }

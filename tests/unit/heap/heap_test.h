@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 
 #include "../../support/support.h"
@@ -16,13 +17,17 @@
 #include "heap/window.h"
 #include "os/os.h"
 
-// `window_bytes` 0: as large as in a program.
-static inline void start_heap(size_t window_bytes) {
+// `thp` is LARDER_THP. `window_bytes` 0: as large as in a program.
+static inline void start_heap_with(const char *thp, size_t window_bytes) {
     lr_os_init();
+    EXPECT_INT(setenv("LARDER_THP", thp, 1), ==, 0);
     EXPECT(lr_options_init());
     EXPECT(lr_window_init(window_bytes));
     EXPECT_INT(lr_option_set("scavenger", LR_SCAVENGER_OFF), ==, 0);
 }
+
+// Without huge pages: a page that was never touched is clean.
+static inline void start_heap(size_t window_bytes) { start_heap_with("never", window_bytes); }
 
 static inline size_t pool_pages(void) { return lr_pool_bytes() >> LR_PAGE_SHIFT; }
 

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "heap/thp.h"
+
+#include "base/config.h"
+#include "conf/options.h"
+#include "os/os.h"
+
+// Below this a process is small, and up to 2 MiB more would be noticed; from here on it is at most
+// an eighth, and mostly soon used.
+#define START_BYTES (16 * LR_MIB)
+
+// Relaxed: a stale value only means that a huge page is backed by small pages.
+static atomic_u32 mode;
+
+enum lr_thp_mode lr_thp_mode(void) { return (enum lr_thp_mode)lr_load_relaxed(&mode); }
+
+static enum lr_thp_mode choose(void) {
+    enum lr_os_thp system = lr_os_thp();
+    if (lr_opt_thp() == LR_THP_NEVER || system == LR_OS_THP_NEVER) {
+        return LR_THP_MODE_SMALL;
+    }
+    if (lr_opt_thp() == LR_THP_ALWAYS || system == LR_OS_THP_ALWAYS) {
+        return LR_THP_MODE_WHOLE;
+    }
+    return lr_opt_thp() == LR_THP_AUTO ? LR_THP_MODE_ASKING : LR_THP_MODE_SMALL;
+}
+
+void lr_thp_decide(size_t pool_bytes) {
+    static atomic_u32 decided;
+    bool now = pool_bytes >= START_BYTES || lr_opt_thp() == LR_THP_ALWAYS;
+    if (now && lr_exchange_acquire(&decided, 1) == 0) {
+        lr_store_relaxed(&mode, choose());
+    }
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whether the kernel backs huge pages of the heap whole: at the first touch of one of its pages all
+// 2 MiB become resident, which saves 511 faults and most TLB misses.
+#ifndef LARDER_HEAP_THP_H
+#define LARDER_HEAP_THP_H
+
+#include <stddef.h>
+
+#include "base/atomic.h"
+
+enum lr_thp_mode {
+    LR_THP_MODE_SMALL,  // not now: the heap is small, or huge pages are not to be had
+    LR_THP_MODE_ASKING, // those that the span heap asks for, one by one
+    LR_THP_MODE_WHOLE,  // all of them
+};
+
+// The heap has grown to `pool_bytes`. Takes the system's settings into account (one file read,
+// once).
+void lr_thp_decide(size_t pool_bytes);
+enum lr_thp_mode lr_thp_mode(void);
+
+#endif

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which huge pages the kernel is asked to back whole, and what that does to the accounts.
+#include "heap/thp.h"
+
+#include <string.h>
+
+#include "heap/release.h"
+#include "heap_test.h"
+
+enum { WHOLE = LR_PAGES_PER_HUGE, SMALL_OBJECTS = 4 };
+
+struct mappings {
+    size_t count;
+    size_t asked_bytes;   // with the flag hg
+    size_t refused_bytes; // with the flag nh
+};
+
+// The mappings of the pools.
+static struct mappings look_at_mappings(void) {
+    struct mappings found = {0};
+    char line[512];
+    size_t start = 0, end = 0;
+    FILE *const smaps = fopen("/proc/self/smaps", "r");
+    EXPECT(smaps != NULL);
+    while (fgets(line, sizeof line, smaps) != NULL) {
+        size_t a, b;
+        if (sscanf(line, "%zx-%zx ", &a, &b) == 2) {
+            start = a;
+            end = b;
+        }
+        const size_t pools = (size_t)lr_page_address(lr_window.first_pool_page);
+        if (strncmp(line, "VmFlags:", 8) != 0 || start < pools || end > pools + lr_pool_bytes())
+            continue;
+        found.count++;
+        found.asked_bytes += strstr(line, " hg") != NULL ? end - start : 0;
+        found.refused_bytes += strstr(line, " nh") != NULL ? end - start : 0;
+    }
+    fclose(smaps);
+    return found;
+}
+
+static struct span *take(size_t pages) {
+    struct span *const span = lr_span_alloc_small((uint32_t)pages, SMALL_OBJECTS, 1, 32);
+    EXPECT(span != NULL);
+    return span;
+}
+
+static void need_huge_pages(void) {
+    if (lr_os_thp() != LR_OS_THP_ASKED)
+        TEST_SKIP("huge pages cannot be asked for here");
+}
+
+START_TEST(test_thp__small_heap_asks_for_none) {
+    start_heap_with("auto", 0);
+    for (unsigned i = 0; i < 10; i++)
+        take(WHOLE / 2);
+    EXPECT_UINT(lr_thp_mode(), ==, LR_THP_MODE_SMALL);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 0);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
+}
+END_TEST
+
+START_TEST(test_thp__rest_of_a_whole_huge_page_counts_as_resident) {
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    lr_span_alloc_large(16 * WHOLE, 1);
+    EXPECT_UINT(lr_thp_mode(), ==, LR_THP_MODE_ASKING);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
+    take(1);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, WHOLE - 1);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, LR_HUGE_BYTES);
+    // What is free and resident is taken next, without asking again.
+    take(WHOLE - 1);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 0);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, LR_HUGE_BYTES);
+}
+END_TEST
+
+START_TEST(test_thp__large_blocks_are_not_asked_for) {
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    lr_span_alloc_large(16 * WHOLE, 1);
+    struct span *const span = lr_span_alloc_large(5 * WHOLE + 3, 1);
+    EXPECT(span->zeroed);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 0);
+}
+END_TEST
+
+START_TEST(test_thp__fresh_part_of_a_whole_huge_page_is_zeroed) {
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    lr_span_alloc_large(16 * WHOLE, 1);
+    struct span *const span = lr_span_alloc_large(40, 1);
+    EXPECT(span->zeroed);
+    EXPECT_ZERO(lr_span_start(span), lr_span_bytes(span));
+}
+END_TEST
+
+START_TEST(test_thp__returned_parts_stay_returned) {
+    enum { SPANS = 16 };
+    struct span *spans[SPANS];
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    lr_span_alloc_large(16 * WHOLE, 1);
+    for (unsigned i = 0; i < SPANS; i++) {
+        spans[i] = take(WHOLE / 2);
+        memset(lr_span_start(spans[i]), 1, lr_span_bytes(spans[i]));
+    }
+    const size_t rss = test_rss_bytes();
+    for (unsigned i = 0; i < SPANS; i += 2)
+        lr_span_free(spans[i]);
+    EXPECT_UINT(lr_release_pages(SIZE_MAX), ==, SPANS / 2 * WHOLE / 2);
+    const struct mappings found = look_at_mappings();
+    EXPECT_UINT(found.asked_bytes, ==, 0);
+    EXPECT_UINT(found.refused_bytes, ==, SPANS / 2 * LR_HUGE_BYTES);
+    if (!TEST_UNDER_TSAN) // whose shadow stays
+        EXPECT_UINT(test_rss_bytes() + SPANS / 2 * LR_HUGE_BYTES / 2, <=, rss + LR_MIB);
+    // Emptied and returned, it is asked for again when it is next begun.
+    for (unsigned i = 1; i < SPANS; i += 2)
+        lr_span_free(spans[i]);
+    lr_release_pages(SIZE_MAX);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 0);
+    take(1);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, LR_HUGE_BYTES);
+}
+END_TEST
+
+// Huge pages that are asked for and those of large blocks take turns: each border between them
+// splits a mapping.
+START_TEST(test_thp__mappings_are_bounded) {
+    start_heap_with("auto", 64 * LR_GIB);
+    need_huge_pages();
+    lr_span_alloc_large(16 * WHOLE, 1);
+    for (unsigned i = 0; i < 6000; i++) {
+        take(WHOLE - 1);
+        EXPECT(lr_span_alloc_large(WHOLE, 1) != NULL);
+    }
+    const size_t count = look_at_mappings().count;
+    EXPECT_UINT(count, >, 8000);
+    EXPECT_UINT(count, <, 8400);
+}
+END_TEST
+
+START_TEST(test_thp__default_and_never_ask_for_none) {
+    start_heap_with("default", 0);
+    need_huge_pages();
+    lr_span_alloc_large(16 * WHOLE, 1);
+    take(1);
+    EXPECT_UINT(lr_thp_mode(), ==, LR_THP_MODE_SMALL);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
+}
+END_TEST
+
+START_TEST(test_thp__always_asks_for_all) {
+    start_heap_with("always", 0);
+    need_huge_pages();
+    lr_span_alloc_large(2 * WHOLE + 1, 1);
+    EXPECT_UINT(lr_thp_mode(), ==, LR_THP_MODE_WHOLE);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, WHOLE - 1);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, lr_pool_bytes());
+}
+END_TEST
+
+Suite *lr_suite(void) {
+    Suite *suite = suite_create("thp");
+    test_add(suite, test_thp__small_heap_asks_for_none);
+    test_add(suite, test_thp__rest_of_a_whole_huge_page_counts_as_resident);
+    test_add(suite, test_thp__large_blocks_are_not_asked_for);
+    test_add(suite, test_thp__fresh_part_of_a_whole_huge_page_is_zeroed);
+    test_add(suite, test_thp__returned_parts_stay_returned);
+    test_add(suite, test_thp__mappings_are_bounded);
+    test_add(suite, test_thp__default_and_never_ask_for_none);
+    test_add(suite, test_thp__always_asks_for_all);
+    return suite;
+}
