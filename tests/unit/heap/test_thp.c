@@ -64,7 +64,7 @@ END_TEST
 START_TEST(test_thp__rest_of_a_whole_huge_page_counts_as_resident) {
     start_heap_with("auto", 0);
     need_huge_pages();
-    lr_span_alloc_large(16 * WHOLE, 1);
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
     EXPECT_UINT(lr_thp_mode(), ==, LR_THP_MODE_ASKING);
     EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
     take(1);
@@ -80,8 +80,8 @@ END_TEST
 START_TEST(test_thp__large_blocks_are_not_asked_for) {
     start_heap_with("auto", 0);
     need_huge_pages();
-    lr_span_alloc_large(16 * WHOLE, 1);
-    struct span *const span = lr_span_alloc_large(5 * WHOLE + 3, 1);
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
+    struct span *const span = lr_span_alloc_large((size_t)5 * WHOLE + 3, 1);
     EXPECT(span->zeroed);
     EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
     EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 0);
@@ -91,7 +91,7 @@ END_TEST
 START_TEST(test_thp__fresh_part_of_a_whole_huge_page_is_zeroed) {
     start_heap_with("auto", 0);
     need_huge_pages();
-    lr_span_alloc_large(16 * WHOLE, 1);
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
     struct span *const span = lr_span_alloc_large(40, 1);
     EXPECT(span->zeroed);
     EXPECT_ZERO(lr_span_start(span), lr_span_bytes(span));
@@ -103,7 +103,7 @@ START_TEST(test_thp__returned_parts_stay_returned) {
     struct span *spans[SPANS];
     start_heap_with("auto", 0);
     need_huge_pages();
-    lr_span_alloc_large(16 * WHOLE, 1);
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
     for (unsigned i = 0; i < SPANS; i++) {
         spans[i] = take(WHOLE / 2);
         memset(lr_span_start(spans[i]), 1, lr_span_bytes(spans[i]));
@@ -132,7 +132,7 @@ END_TEST
 START_TEST(test_thp__mappings_are_bounded) {
     start_heap_with("auto", 64 * LR_GIB);
     need_huge_pages();
-    lr_span_alloc_large(16 * WHOLE, 1);
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
     for (unsigned i = 0; i < 6000; i++) {
         take(WHOLE - 1);
         EXPECT(lr_span_alloc_large(WHOLE, 1) != NULL);
@@ -146,7 +146,7 @@ END_TEST
 START_TEST(test_thp__default_and_never_ask_for_none) {
     start_heap_with("default", 0);
     need_huge_pages();
-    lr_span_alloc_large(16 * WHOLE, 1);
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
     take(1);
     EXPECT_UINT(lr_thp_mode(), ==, LR_THP_MODE_SMALL);
     EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
@@ -156,7 +156,7 @@ END_TEST
 START_TEST(test_thp__always_asks_for_all) {
     start_heap_with("always", 0);
     need_huge_pages();
-    lr_span_alloc_large(2 * WHOLE + 1, 1);
+    lr_span_alloc_large((size_t)2 * WHOLE + 1, 1);
     EXPECT_UINT(lr_thp_mode(), ==, LR_THP_MODE_WHOLE);
     EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, WHOLE - 1);
     EXPECT_UINT(look_at_mappings().asked_bytes, ==, lr_pool_bytes());
