@@ -16,7 +16,8 @@ enum lr_thp_mode lr_thp_mode(void) { return (enum lr_thp_mode)lr_load_relaxed(&m
 
 static enum lr_thp_mode choose(void) {
     enum lr_os_thp system = lr_os_thp();
-    if (lr_opt_thp() == LR_THP_NEVER || system == LR_OS_THP_NEVER) {
+    // The guards of hardened mode would break each one up.
+    if (lr_opt_thp() == LR_THP_NEVER || lr_opt_hardened() != 0 || system == LR_OS_THP_NEVER) {
         return LR_THP_MODE_SMALL;
     }
     if (lr_opt_thp() == LR_THP_ALWAYS || system == LR_OS_THP_ALWAYS) {
