@@ -8,12 +8,14 @@
 #include "hard/slab.h"
 #include "heap/direct.h"
 #include "heap/span_heap.h"
+#include "heap/thp.h"
 #include "os/os.h"
 
 bool lr_hardened;
 uint64_t lr_canary_key;
 
 LR_COLD void lr_hard_enable(void) {
+    lr_thp_forbid();
     lr_os_random(&lr_canary_key, sizeof lr_canary_key);
     lr_span_heap_set_reclaim(lr_pages_reclaim);
     lr_hardened = true;

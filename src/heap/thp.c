@@ -11,13 +11,13 @@
 
 // Relaxed: a stale value only means that a huge page is backed by small pages.
 static atomic_u32 mode;
+static atomic_u32 decided;
 
 enum lr_thp_mode lr_thp_mode(void) { return (enum lr_thp_mode)lr_load_relaxed(&mode); }
 
 static enum lr_thp_mode choose(void) {
     enum lr_os_thp system = lr_os_thp();
-    // The guards of hardened mode would break each one up.
-    if (lr_opt_thp() == LR_THP_NEVER || lr_opt_hardened() != 0 || system == LR_OS_THP_NEVER) {
+    if (lr_opt_thp() == LR_THP_NEVER || system == LR_OS_THP_NEVER) {
         return LR_THP_MODE_SMALL;
     }
     if (lr_opt_thp() == LR_THP_ALWAYS || system == LR_OS_THP_ALWAYS) {
@@ -27,9 +27,13 @@ static enum lr_thp_mode choose(void) {
 }
 
 void lr_thp_decide(size_t pool_bytes) {
-    static atomic_u32 decided;
     bool now = pool_bytes >= START_BYTES || lr_opt_thp() == LR_THP_ALWAYS;
     if (now && lr_exchange_acquire(&decided, 1) == 0) {
         lr_store_relaxed(&mode, choose());
     }
+}
+
+void lr_thp_forbid(void) {
+    lr_store_relaxed(&decided, 1);
+    lr_store_relaxed(&mode, LR_THP_MODE_SMALL);
 }

@@ -18,5 +18,7 @@ enum lr_thp_mode {
 // once).
 void lr_thp_decide(size_t pool_bytes);
 enum lr_thp_mode lr_thp_mode(void);
+// From now on none are asked for: guard pages would break each of them up.
+void lr_thp_forbid(void);
 
 #endif

@@ -5,7 +5,6 @@
 #ifndef LARDER_TESTS_HARD_TEST_H
 #define LARDER_TESTS_HARD_TEST_H
 
-#include <stdlib.h>
 #include <larder/larder.h>
 
 #include <signal.h>
@@ -26,7 +25,6 @@
 #include "os/os.h"
 
 static inline void be_hardened(void) {
-    EXPECT_INT(setenv("LARDER_THP", "never", 1), ==, 0); // as LARDER_HARDENED=1 does
     EXPECT(lr_start());
     EXPECT_INT(lr_option_set("scavenger", LR_SCAVENGER_OFF), ==, 0);
     lr_hard_enable();
