@@ -44,6 +44,15 @@ static void for_each_lock(void (*visit)(struct lr_lock *)) {
     visit(&lr_meta_lock);
 }
 
+static uint32_t held;
+static void count_held(struct lr_lock *lock) { held += lr_load_relaxed(&lock->word) != 0; }
+
+bool lr_no_lock_is_held(void) {
+    held = 0; // a static, because for_each_lock() has no argument to pass: exit() runs once
+    for_each_lock(count_held);
+    return held == 0;
+}
+
 static void before_fork(void) {
     lr_lock_for_fork(&fork_lock);
     // RCU next: its readers may take locks of ours, never the other way round.

@@ -234,3 +234,11 @@ size_t lr_flush_own_cache(void) {
     errno = saved_errno;
     return bytes;
 }
+
+void lr_check_cached(void) {
+    struct thread_cache *cache = lr_load_relaxed(&lr_thread_cache);
+    if (lr_load_relaxed(&cache->busy) == 0) { // else a signal handler calls exit()
+        lr_flush_own_cache();
+        lr_transfer_flush_all();
+    }
+}

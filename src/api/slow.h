@@ -22,4 +22,8 @@ void *lr_resize_large(void *block, size_t size);
 // Gives the calling thread's cached blocks back; the bytes of them.
 size_t lr_flush_own_cache(void);
 
+// The same at the end of the process, for the checks that blocks meet on their way: what was freed
+// wrongly and lies in this thread's cache, or between threads, is reported.
+void lr_check_cached(void);
+
 #endif

@@ -86,10 +86,27 @@ __attribute__((constructor)) static void on_load(void) {
     }
 }
 
-__attribute__((destructor)) static void on_exit_or_unload(void) {
+// A last look, so that programs that end soon hear of their misuse too. exit() may come from a
+// signal handler that interrupted this thread with a lock held, or in a child that was made without
+// fork's handlers, where a lock may be held for ever: then there is none.
+static void check_at_exit(void) {
+    enum { TRIES = 100 }; // another thread holds a lock for a moment only
+    int tries = 0;
+    while (!lr_no_lock_is_held() && tries < TRIES) {
+        lr_cpu_relax();
+        tries++;
+    }
+    if (tries == TRIES || !lr_thread_state_is_ours()) {
+        return;
+    }
     if (lr_hardened) {
         lr_hard_check_all();
+    } else if (lr_opt_on_error() != LR_ON_ERROR_IGNORE) {
+        lr_check_cached();
     }
+}
+
+__attribute__((destructor)) static void on_exit_or_unload(void) {
     if (lr_load_relaxed(&lr_started) == 0) {
         return;
     }
@@ -100,4 +117,5 @@ __attribute__((destructor)) static void on_exit_or_unload(void) {
     if (lr_opt_leak_check() != 0) {
         (void)lr_profile_leaks(fd);
     }
+    check_at_exit();
 }

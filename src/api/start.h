@@ -20,5 +20,7 @@ static inline bool lr_start(void) {
 
 // fork.c
 void lr_fork_install_handlers(void);
+// True if nobody holds a lock that fork() would take.
+bool lr_no_lock_is_held(void);
 
 #endif

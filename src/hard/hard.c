@@ -120,10 +120,13 @@ bool lr_hard_resize(void *block, size_t size) {
 }
 
 void lr_hard_check_all(void) {
+    struct lr_verdict verdict = {.fault = LR_FAULT_NONE};
     for (unsigned c = 1; c < LR_SLAB_CLASSES; c++) {
-        struct lr_verdict verdict = {.fault = LR_FAULT_NONE};
         if (!lr_slab_check(c, &verdict)) {
             report(&verdict, "");
         }
+    }
+    if (!lr_pages_check(&verdict)) {
+        report(&verdict, "");
     }
 }

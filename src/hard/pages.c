@@ -26,6 +26,7 @@ struct block_pages {
 };
 
 static struct {
+    struct span *live;
     struct span *spans[QUARANTINE_SPANS]; // a ring
     uint32_t first;
     uint32_t count;
@@ -44,6 +45,22 @@ static char *start_of(struct span *span) { return lr_span_start(span) + block_of
 
 static void set_map(struct span *span, uint32_t id) {
     lr_store_relaxed(&lr_window.span_map[lr_page_of(start_of(span))], id);
+}
+
+static void link_live_locked(struct span *span) {
+    span->prev = NULL;
+    span->next = quarantine.live;
+    if (span->next != NULL) {
+        span->next->prev = span;
+    }
+    quarantine.live = span;
+}
+
+static void unlink_live_locked(struct span *span) {
+    if (span->next != NULL) {
+        span->next->prev = span->prev;
+    }
+    *(span->prev != NULL ? &span->prev->next : &quarantine.live) = span->next;
 }
 
 void *lr_pages_alloc(size_t size, size_t align) {
@@ -67,6 +84,7 @@ void *lr_pages_alloc(size_t size, size_t align) {
     lr_mark_end(block, size, room);
     set_map(span, lr_span_id(span));
     lr_lock(&lr_pages_lock);
+    link_live_locked(span);
     quarantine.counts.blocks++;
     quarantine.counts.block_bytes += size;
     quarantine.counts.room_bytes += room;
@@ -91,11 +109,22 @@ static bool find_locked(struct span *span, const void *block, struct lr_verdict 
     return live;
 }
 
+static bool check_end(struct span *span, struct lr_verdict *verdict) {
+    size_t room = block_of(span)->room;
+    verdict->at = lr_first_changed(start_of(span), verdict->bytes, room);
+    if (LR_UNLIKELY(verdict->at < room)) {
+        verdict->fault = LR_FAULT_OVERFLOW;
+        return false;
+    }
+    return true;
+}
+
 void lr_pages_free(struct span *span, void *block, struct lr_verdict *verdict) {
     lr_lock(&lr_pages_lock);
     bool live = find_locked(span, block, verdict);
     if (live) {
         block_of(span)->state = FREED;
+        unlink_live_locked(span);
         quarantine.counts.blocks--;
         quarantine.counts.block_bytes -= verdict->bytes;
         quarantine.counts.room_bytes -= block_of(span)->room;
@@ -104,10 +133,7 @@ void lr_pages_free(struct span *span, void *block, struct lr_verdict *verdict) {
     if (!live) {
         return;
     }
-    verdict->at = lr_first_changed(block, verdict->bytes, block_of(span)->room);
-    if (LR_UNLIKELY(verdict->at < block_of(span)->room)) {
-        verdict->fault = LR_FAULT_OVERFLOW;
-    }
+    check_end(span, verdict);
     lr_pages_quarantine(span);
 }
 
@@ -125,10 +151,7 @@ bool lr_pages_resize(struct span *span, void *block, size_t size, struct lr_verd
         struct block_pages *of = block_of(span);
         done = lr_align_up(size, lr_os_page_bytes()) == of->room;
         if (done) {
-            verdict->at = lr_first_changed(block, of->bytes, of->room);
-            if (LR_UNLIKELY(verdict->at < of->room)) {
-                verdict->fault = LR_FAULT_OVERFLOW;
-            }
+            check_end(span, verdict);
             size_t kept = lr_min(size, of->bytes);
             memset((char *)block + kept, 0, of->room - kept);
             lr_mark_end(block, size, of->room);
@@ -138,6 +161,17 @@ bool lr_pages_resize(struct span *span, void *block, size_t size, struct lr_verd
     }
     lr_unlock(&lr_pages_lock);
     return done;
+}
+
+bool lr_pages_check(struct lr_verdict *verdict) {
+    bool good = true;
+    lr_lock(&lr_pages_lock);
+    for (struct span *span = quarantine.live; span != NULL && good; span = span->next) {
+        *verdict = (struct lr_verdict){.block = start_of(span), .bytes = block_of(span)->bytes};
+        good = check_end(span, verdict);
+    }
+    lr_unlock(&lr_pages_lock);
+    return good;
 }
 
 // ---- The quarantine ----

@@ -17,6 +17,9 @@ void lr_pages_free(struct span *span, void *block, struct lr_verdict *verdict);
 size_t lr_pages_bytes(struct span *span, const void *block, struct lr_verdict *verdict);
 bool lr_pages_resize(struct span *span, void *block, size_t size, struct lr_verdict *verdict);
 
+// Looks at all live blocks; true if all is well, else *verdict is the first fault.
+bool lr_pages_check(struct lr_verdict *verdict);
+
 // A span of any kind that is of no use any more: nobody can access it from now on, and its pages go
 // back to the span heap when it has been among the quarantined ones for long enough.
 void lr_pages_quarantine(struct span *span);

@@ -3,6 +3,8 @@
 // Hardened mode through the functions of larder.h.
 #include "hard_test.h"
 
+#include <larder/stats.h>
+
 #include <errno.h>
 #include <pthread.h>
 #include <unistd.h>
@@ -122,6 +124,36 @@ START_TEST(test_hard__nobody_has_a_cache) {
 }
 END_TEST
 
+START_TEST(test_hard__statistics_add_up) {
+    be_hardened();
+    enum { COUNT = 3000 };
+    static void *blocks[COUNT];
+    struct test_rng rng = {test_seed()};
+    size_t live = 0;
+    for (unsigned i = 0; i < COUNT; i++)
+        blocks[i] = larder_malloc(test_rng_size(&rng, i % 20 == 0 ? LR_MIB : 5000));
+    for (unsigned i = 0; i < COUNT; i += 2)
+        larder_free(blocks[i]);
+    for (unsigned i = 1; i < COUNT; i += 2)
+        live += larder_malloc_usable_size(blocks[i]);
+    struct larder_stats s;
+    EXPECT_INT(larder_stats_get(&s, sizeof s), ==, 0);
+    EXPECT_UINT(s.live_bytes, ==, live);
+    EXPECT_UINT(s.mapped_bytes, ==, s.held_bytes - s.metadata_bytes + s.returned_bytes);
+    EXPECT_UINT(s.thread_cache_bytes, ==, 0);
+    size_t large = 0;
+    for (unsigned i = 1; i < COUNT; i += 2) {
+        const size_t bytes = larder_malloc_usable_size(blocks[i]);
+        large += lr_slab_class(bytes, 1) == 0;
+        larder_free(blocks[i]);
+    }
+    EXPECT_UINT(s.large_blocks, ==, large);
+    EXPECT_INT(larder_stats_get(&s, sizeof s), ==, 0);
+    EXPECT_UINT(s.live_bytes, ==, 0);
+    EXPECT_UINT(s.large_blocks, ==, 0);
+}
+END_TEST
+
 static void free_twice(void *arg) {
     larder_free(arg);
     larder_free(test_opaque_ptr(arg));
@@ -199,6 +231,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_hard__impossible_sizes_fail);
     test_add(suite, test_hard__blocks_between_threads);
     test_add(suite, test_hard__nobody_has_a_cache);
+    test_add(suite, test_hard__statistics_add_up);
     test_add(suite, test_hard__misuse_aborts_with_one_line);
     test_add(suite, test_hard__sealed_options_stay);
     test_add(suite, test_hard__sealed_options_cannot_be_written);

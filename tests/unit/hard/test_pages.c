@@ -69,6 +69,23 @@ START_TEST(test_pages__bytes_behind_a_block_are_watched) {
 }
 END_TEST
 
+START_TEST(test_pages__the_check_of_all_finds_an_overrun) {
+    be_hardened();
+    char *blocks[20];
+    for (unsigned i = 0; i < 20; i++)
+        blocks[i] = lr_pages_alloc(100000, 1);
+    EXPECT_INT(give(blocks[0]), ==, LR_FAULT_NONE);
+    EXPECT_INT(give(blocks[19]), ==, LR_FAULT_NONE);
+    EXPECT(lr_pages_check(&verdict));
+    blocks[7][100003] ^= 1;
+    EXPECT(!lr_pages_check(&verdict));
+    EXPECT_PTR(verdict.block, ==, blocks[7]);
+    EXPECT_UINT(verdict.at, ==, 100003);
+    EXPECT_INT(give(blocks[7]), ==, LR_FAULT_OVERFLOW);
+    EXPECT(lr_pages_check(&verdict));
+}
+END_TEST
+
 START_TEST(test_pages__resize_within_the_last_page) {
     be_hardened();
     const size_t page = lr_os_page_bytes();
@@ -124,6 +141,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_pages__a_freed_block_faults_and_stays_away);
     test_add(suite, test_pages__only_starts_of_blocks_are_blocks);
     test_add(suite, test_pages__bytes_behind_a_block_are_watched);
+    test_add(suite, test_pages__the_check_of_all_finds_an_overrun);
     test_add(suite, test_pages__resize_within_the_last_page);
     test_add(suite, test_pages__quarantine_is_bounded_and_comes_back);
     test_add(suite, test_pages__a_limit_takes_the_quarantine_back);
