@@ -6,6 +6,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/probe.h"
 #include "heap/span_heap.h"
 #include "os/os.h"
 
@@ -75,6 +76,7 @@ size_t lr_release_pages(size_t pages) {
            release_batch(lr_min(pages - released, BATCH_PAGES), &cursor, &released)) {
     }
     lr_fetch_add_relaxed(&total_pages, released);
+    LR_PROBE1(larder, release, released << LR_PAGE_SHIFT);
     return released;
 }
 

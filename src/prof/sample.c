@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/probe.h"
 #include "cache/sampler.h"
 #include "heap/large.h"
 #include "heap/meta.h"
@@ -121,6 +122,11 @@ static bool insert(struct lr_sample *sample) {
         samples.place_blocks += place_bytes(sample) != 0;
     }
     lr_unlock(&lr_sample_lock);
+    if (done && sample->weight > 0) {
+        // The contract of OpenTelemetry's profiler: block, bytes, bytes that the sample stands for.
+        LR_PROBE3(otel_memory, alloc, (size_t)sample->block, sample->size,
+                  sample->weight * (double)sample->size);
+    }
     return done;
 }
 
@@ -214,6 +220,9 @@ struct lr_sample_end lr_sample_forget(void *block) {
     lr_unlock(&lr_sample_lock);
     struct lr_sample_end end = {0};
     if (sample != NULL) {
+        if (sample->weight > 0) {
+            LR_PROBE1(otel_memory, free, (size_t)block);
+        }
         end = (struct lr_sample_end){.shadow = sample->shadow, .size_class = sample->size_class};
         give_place(sample);
         lr_meta_free(sample, sizeof *sample);
