@@ -4,7 +4,7 @@
 
 _larder() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands="run ps stat top set trim profile help version"
+    local commands="run ps stat top set trim profile doctor help version"
     local options="scavenge_delay_ms= heap_limit= thread_cache_total= thread_cache_max= idle_thread_ms="
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
@@ -30,7 +30,7 @@ _larder() {
     run:--preset) mapfile -t COMPREPLY < <(compgen -W "latency balanced memory" -- "$word") ;;
     run:--library) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     set:[0-9]*) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word") && compopt -o nospace ;;
-    ps:* | stat:* | top:* | set:* | trim:*)
+    ps:* | stat:* | top:* | set:* | trim:* | doctor:*)
         case $word:${COMP_WORDS[1]} in
         -*:stat)
             mapfile -t COMPREPLY < <(compgen -W "--json --openmetrics --prometheus --explain

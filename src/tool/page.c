@@ -250,6 +250,10 @@ const char *lr_page_read(const struct page_link *link, struct page_view *out) {
 int lr_page_look(const struct page_link *link, struct page_view *out) {
     struct page_answer answer;
     const int error = lr_page_ask(link, LARDER_PAGE_REFRESH, "", "", &answer);
+    if (error != 0 && !lr_proc_uses_larder(link->pid)) {
+        lr_tool_error("process %d has ended", (int)link->pid);
+        return TOOL_FAILED;
+    }
     if (error != 0) {
         lr_tool_error("process %d does not answer (%s); what follows may be old", (int)link->pid,
                       strerror(-error));

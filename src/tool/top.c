@@ -35,11 +35,15 @@ static double now_seconds(void) {
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-// False when the process is gone.
+// False, with a note, when there is nothing more to see.
 static bool look(void) {
     struct page_answer answer;
     const unsigned next = 1 - screen.at;
     const int error = lr_page_ask(&screen.link, LARDER_PAGE_REFRESH, "", "", &answer);
+    if (error != 0 && !lr_proc_uses_larder(screen.link.pid)) {
+        snprintf(screen.note, sizeof screen.note, "has ended");
+        return false;
+    }
     const char *wrong = lr_page_read(&screen.link, &screen.looks[next]);
     if (wrong != NULL) {
         snprintf(screen.note, sizeof screen.note, "the page is not usable: %s", wrong);
@@ -56,9 +60,7 @@ static bool look(void) {
     screen.times[next] = now_seconds();
     screen.at = next;
     screen.count++;
-    char name[sizeof screen.name];
-    lr_proc_name(screen.link.pid, name, sizeof name);
-    return name[0] != '\0';
+    return true;
 }
 
 static void draw(void) {

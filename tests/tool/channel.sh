@@ -96,7 +96,14 @@ has 'does not answer' err
 expect 1 "$LARDER" trim "$main"
 kill -CONT "$main"
 wait_for 20 "$LARDER" trim "$main"
+# A process that ends ends the looking.
+"$LARDER" stat --interval 0.01 "$main" >"$TMP/watch" 2>&1 &
+watch=$!
+PIDS+=("$watch")
+wait_for 20 grep -q '^larder .*: process' "$TMP/watch"
 kill -KILL "$main"
+wait_for 20 grep -q 'has ended' "$TMP/watch"
+wait_for 20 sh -c "! kill -0 $watch"
 
 # A child shows a page of its own; it left its parent's alone.
 start fork "$TMP/program" 40 0 fork

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# larder doctor says what is so on this machine, and finds what was planted around a process: a
+# limit of address space, variables for another malloc, no malloc of Larder.
+. "$(dirname "$0")/lib.sh"
+
+expect 0 "$LARDER" doctor
+has "^ok    versions +command larder [0-9.]+, glibc 2\.[0-9]+, Linux $(uname -r) "
+has " vm.overcommit_memory is $(cat /proc/sys/vm/overcommit_memory)\$"
+has " vm.max_map_count is $(cat /proc/sys/vm/max_map_count);"
+expect 0 "$LARDER" doctor $$
+has '^look  malloc +libc'
+has 'larder run'
+
+cc=${CC:-cc}
+command -v "${cc%% *}" >/dev/null || skip "no C compiler"
+$cc -O1 -pthread -o "$TMP/program" "$(dirname "$0")/program.c"
+(
+    ulimit -v 4000000
+    MALLOC_ARENA_MAX=2 exec "$LARDER" run "$TMP/program" 20 0
+) >"$TMP/program.out" 2>&1 &
+pid=$!
+PIDS+=("$pid")
+wait_for 20 grep -q ready "$TMP/program.out"
+wait_for 20 "$LARDER" trim "$pid"
+expect 0 "$LARDER" doctor "$pid"
+has '^look  address space +RLIMIT_AS is 3906 MiB'
+has '^look  environment +MALLOC_ARENA_MAX=2'
+has '^ok    malloc +Larder'
+has '^ok    library +larder '
+has ' heap +[1-9][0-9]+ MiB held'
+if command -v python3 >/dev/null; then
+    expect 0 "$LARDER" doctor --json "$pid"
+    python3 -c 'import json, sys
+rows = {r["subject"]: r for r in json.load(open(sys.argv[1]))}
+assert rows["environment"]["advice"] and not rows["malloc"]["advice"], rows' "$TMP/out" ||
+        fail "the JSON is not as it should be"
+fi
+expect 1 "$LARDER" doctor 2147483647
+expect 2 "$LARDER" doctor one
+echo ok
