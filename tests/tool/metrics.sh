@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Strict readers accept what larder stat prints for collectors: metrics.py, which is itself shown to
+# find faults, and promtool where Prometheus is installed.
+. "$(dirname "$0")/lib.sh"
+here=$(cd "$(dirname "$0")" && pwd)
+
+command -v python3 >/dev/null || skip "no python3"
+cc=${CC:-cc}
+command -v "${cc%% *}" >/dev/null || skip "no C compiler"
+$cc -O1 -pthread -o "$TMP/program" "$here/program.c"
+"$LARDER" run "$TMP/program" 20 2 >"$TMP/program.out" 2>&1 &
+pid=$!
+PIDS+=("$pid")
+wait_for 20 "$LARDER" trim "$pid"
+
+for form in openmetrics prometheus; do
+    expect 0 "$LARDER" stat --$form "$pid"
+    cp "$TMP/out" "$TMP/$form"
+    "$here/metrics.py" $form "$TMP/$form" || fail "$form"
+done
+if command -v promtool >/dev/null; then
+    promtool check metrics <"$TMP/prometheus" || fail "promtool"
+fi
+
+# The reader finds what is planted.
+planted() { # sed expression
+    sed -E "$1" "$TMP/openmetrics" >"$TMP/bad"
+    if "$here/metrics.py" openmetrics "$TMP/bad" >"$TMP/out" 2>&1; then
+        fail "metrics.py does not see: $1"
+    fi
+}
+planted '$d'
+planted 's/^(larder_refills)_total /\1 /'
+planted '/^# HELP larder_refills /d'
+planted 's/^(larder_live_bytes .*)/\1\n\1/'
+planted 's/^(larder_spans) .*/\1 many/'
+planted 's/lock="pools"/lock="po"ols"/'
+echo ok
