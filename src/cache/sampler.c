@@ -4,8 +4,11 @@
 #include <string.h>
 
 #include "base/real.h"
+#include "cache/transfer.h"
 #include "heap/meta.h"
 #include "os/os.h"
+
+enum { FETCH_FIRST = 2 };
 
 atomic_u64 lr_sampler_mean;
 static atomic_u32 setting; // counts changes of the mean
@@ -78,7 +81,9 @@ static void *take_ordinary(struct thread_cache *cache, unsigned size_class) {
                                                         : lr_cache_refill(cache, size_class);
 }
 
-// Moves what may be handed out before the next sample, as far as it is there.
+// Moves what may be handed out before the next sample: what the bin has, its newest on top, and
+// below it as many again from other tiers if that is all. So batches double up to the room there
+// is, as does the bin when these blocks are freed into it, and few calls need a slow path.
 static void fill_ahead(struct thread_cache *cache, struct thread_sampler *sampler,
                        unsigned size_class) {
     struct bin *bin = &cache->bins[size_class];
@@ -91,12 +96,17 @@ static void fill_ahead(struct thread_cache *cache, struct thread_sampler *sample
             return; // each allocation of the class takes the slow path
         }
     }
-    size_t count = lr_min(sampler->left[size_class] - 1, lr_sample_bin_slots(size_class));
-    count = lr_min(count, (size_t)(bin->top - bin->base));
-    memcpy(ahead->base, bin->top - count, count * sizeof *bin->top);
-    bin->top -= count;
-    ahead->top = ahead->base + count;
-    sampler->left[size_class] -= (uint32_t)count;
+    size_t room = lr_min(sampler->left[size_class] - 1, lr_sample_bin_slots(size_class));
+    size_t held = lr_min(room, (size_t)(bin->top - bin->base));
+    size_t fetched = 0;
+    if (held < room) {
+        size_t most = lr_min(room - held, lr_max(held, FETCH_FIRST));
+        fetched = lr_transfer_get(size_class, ahead->base, (unsigned)most);
+    }
+    memcpy(ahead->base + fetched, bin->top - held, held * sizeof *bin->top);
+    bin->top -= held;
+    ahead->top = ahead->base + fetched + held;
+    sampler->left[size_class] -= (uint32_t)(fetched + held);
 }
 
 void *lr_sampler_alloc(struct thread_cache *cache, unsigned size_class, bool *sampled) {

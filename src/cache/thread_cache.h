@@ -64,7 +64,7 @@ static inline uint16_t lr_sample_bin_offset(unsigned size_class) {
 // few enough that the blocks of a bin stay in the CPU's cache, where the stack order of the
 // ordinary bin would have kept them.
 static inline size_t lr_sample_bin_slots(unsigned size_class) {
-    return lr_max(lr_min(8 * LR_KIB / lr_classes[size_class].bytes, 128), 8);
+    return lr_max(lr_min(32 * LR_KIB / lr_classes[size_class].bytes, 128), 16);
 }
 
 // Initial-exec: the library is loaded at start or fits the static TLS surplus (two words).
