@@ -8,7 +8,7 @@
 
 int main(void) {
     char *const block = larder_malloc(100);
-    memset(opaque(block + 103), 7, 2);
+    damage(block + 103, 2);
     larder_free(block);
     expect_heap_works();
     return 0;

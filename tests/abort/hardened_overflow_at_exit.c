@@ -9,7 +9,6 @@
 int main(void) {
     static char *block;
     block = larder_malloc(100);
-    static const char text[] = "zz";
-    memcpy(opaque(block + 99), text, 2);
+    damage(block + 99, 2);
     return 0;
 }

@@ -8,7 +8,7 @@
 
 int main(void) {
     char *const block = larder_malloc(50000);
-    memset(opaque(block + 50001), 7, 1);
+    damage(block + 50001, 1);
     larder_free(block);
     expect_heap_works();
     return 0;

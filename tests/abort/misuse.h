@@ -18,6 +18,13 @@ static inline void *opaque(void *p) {
     return p;
 }
 
+// Changes each byte, whatever it is: a canary is random.
+static inline void damage(char *p, unsigned bytes) {
+    p = opaque(p);
+    for (unsigned i = 0; i < bytes; i++)
+        p[i] = (char)~p[i];
+}
+
 // A small block that is wrongly freed is found out at the latest on its way to the central list:
 // brings there all that this thread and the transfer caches hold.
 static inline void settle(void) {
