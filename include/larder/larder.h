@@ -144,6 +144,12 @@ LARDER_API size_t larder_malloc_usable_size(void *block) LARDER_NOTHROW LARDER_N
 LARDER_API size_t larder_good_size(size_t size, size_t alignment) LARDER_NOTHROW LARDER_NODISCARD;
 
 /*
+ * 1 if a block of Larder begins at `p`, 0 if not; also 1 for one that was freed and is kept for the
+ * next request. Any pointer may be asked for; the answer is of use while nobody frees the block.
+ */
+LARDER_API int larder_owns(const void *p) LARDER_NOTHROW LARDER_NODISCARD;
+
+/*
  * Memory back to the operating system, now and not when the scavenger would. These take locks and
  * make system calls: not for a latency-critical path.
  */
