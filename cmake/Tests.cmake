@@ -25,6 +25,7 @@ set(larder_timeout_life 120)
 set(larder_timeout_abort 60)
 set(larder_timeout_programs 180)
 set(larder_timeout_tool 120)
+set(larder_timeout_fault 120)
 set(larder_timeout_golden 120)
 set(larder_timeout_lint 600)
 set(larder_timeout_consumer 180)
@@ -63,7 +64,7 @@ endfunction()
 
 # A program of the test tree: warnings, switches and include paths as in src/, no library yet.
 function(larder_test_program target source)
-  add_executable(${target} "${source}")
+  add_executable(${target} ${source})
   target_include_directories(${target} PRIVATE
     "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/include"
     "${PROJECT_SOURCE_DIR}/tests" "${PROJECT_SOURCE_DIR}/tests/support")
@@ -89,6 +90,15 @@ function(larder_linked_program target source)
   larder_test_program(${target} "${source}")
   target_link_options(${target} PRIVATE -Wl,--no-as-needed)
   target_link_libraries(${target} PRIVATE larder ${CMAKE_DL_LIBS})
+endfunction()
+
+# A program with the whole allocator inside, whose calls of the system are those of fault/wrap.c.
+function(larder_fault_program target)
+  larder_test_program(${target} "${ARGN}")
+  foreach(call mmap munmap mprotect madvise mremap pthread_create getrlimit memfd_create syscall)
+    target_link_options(${target} PRIVATE -Wl,--wrap=${call})
+  endforeach()
+  target_link_libraries(${target} PRIVATE larder_internal)
 endfunction()
 
 # The same as a static executable.
