@@ -8,6 +8,7 @@
 #include "api/slow.h"
 #include "cache/idle.h"
 #include "cache/size_class.h"
+#include "cache/span_pages.h"
 #include "cache/thread_state.h"
 #include "cache/transfer.h"
 #include "conf/options.h"
@@ -41,6 +42,7 @@ static bool start_locked(void) {
     lr_scavenger_add_task(lr_idle_drain);
     lr_scavenger_add_task(lr_transfer_age);
     lr_scavenger_add_task(lr_thread_state_reclaim);
+    lr_scavenger_add_task(lr_span_pages_age);
     if (lr_opt_hardened() != 0) {
         lr_hard_enable();
     }

@@ -5,10 +5,17 @@
 #include "heap/span_heap.h"
 
 enum {
-    BUCKETS =
-        8, // spans by share of objects handed out; 8 steps separate full from empty well enough
+    FULLNESS =
+        8, // steps by share of objects handed out, which separate full from empty well enough
+    // A bucket is RESIDENT (no page of its spans was returned) + fullness * 2 + CHANGED (freed into
+    // since lr_central_claim_pages() looked). The highest is used first.
+    CHANGED = 1,
+    RESIDENT = 2 * FULLNESS,
+    BUCKETS = 2 * RESIDENT,
     LOOK_AHEAD = 64, // objects put back under one lock hold
 };
+
+#define CHANGED_BUCKETS UINT32_C(0xAAAAAAAA)
 
 struct central {
     struct lr_lock lock;
@@ -17,6 +24,9 @@ struct central {
     uint32_t filled;              // guarded by: lock; bit set: the bucket is not empty
     uint32_t spans;               // guarded by: lock
     uint64_t free_objects;        // guarded by: lock
+    uint64_t lowest;              // guarded by: lock; lowest free_objects since the last look
+    uint64_t clean_units;         // guarded by: lock; in all spans of the class
+    uint64_t clean_ends;          // guarded by: lock; of them, those with a span's tail
 } LR_CACHE_ALIGNED;
 
 #define CENTRAL_INIT                                                                               \
@@ -29,11 +39,11 @@ struct lr_lock *lr_central_lock(unsigned size_class) {
 
 static unsigned bucket_of(const struct span *span) {
     unsigned used = span->object_count - span->free_objects;
-    return used * BUCKETS / (span->object_count + 1U);
+    unsigned fullness = used * FULLNESS / (span->object_count + 1U);
+    return (span->clean == 0 ? RESIDENT : 0) + 2 * fullness + CHANGED;
 }
 
-static void link_span(struct central *list, struct span *span) {
-    unsigned bucket = bucket_of(span);
+static void link_into(struct central *list, struct span *span, unsigned bucket) {
     span->bucket = (uint8_t)bucket;
     span->prev = NULL;
     span->next = list->bucket[bucket];
@@ -42,6 +52,10 @@ static void link_span(struct central *list, struct span *span) {
     }
     list->bucket[bucket] = span;
     list->filled |= 1U << bucket;
+}
+
+static void link_span(struct central *list, struct span *span) {
+    link_into(list, span, bucket_of(span));
 }
 
 static void unlink_span(struct central *list, struct span *span) {
@@ -108,6 +122,40 @@ static unsigned carve(struct span *span, unsigned size_class, void **end, unsign
     return recycled + fresh;
 }
 
+// First and last unit of the span in which the object lies, as a mask.
+static uint32_t units_of(const struct span *span, const struct class_info *info, size_t object) {
+    size_t unit_bytes = lr_span_unit_pages(span->page_count) << LR_PAGE_SHIFT;
+    size_t first = object * info->bytes / unit_bytes;
+    size_t last = ((object + 1) * info->bytes - 1) / unit_bytes;
+    return (uint32_t)(((uint64_t)2 << last) - ((uint64_t)1 << first));
+}
+
+static unsigned units_in(const struct span *span) {
+    uint32_t unit = lr_span_unit_pages(span->page_count);
+    return (span->page_count + unit - 1) / unit;
+}
+
+static void set_clean(struct central *list, struct span *span, uint32_t clean) {
+    unsigned end = units_in(span) - 1;
+    list->clean_units += (uint64_t)__builtin_popcount(clean);
+    list->clean_units -= (uint64_t)__builtin_popcount(span->clean);
+    list->clean_ends += clean >> end & 1;
+    list->clean_ends -= span->clean >> end & 1;
+    span->clean = clean;
+}
+
+// Objects that lie in returned pages are handed out.
+static void note_touched(struct central *list, struct span *span, void *const *objects,
+                         unsigned count) {
+    const struct class_info *info = &lr_classes[span->size_class];
+    uint32_t clean = span->clean;
+    for (unsigned i = 0; i < count; i++) {
+        size_t offset = (size_t)((const char *)objects[i] - lr_span_start(span));
+        clean &= ~units_of(span, info, lr_object_index(info, offset));
+    }
+    set_clean(list, span, clean);
+}
+
 static unsigned remove_locked(struct central *list, unsigned size_class, void **end,
                               unsigned most) {
     unsigned taken = 0;
@@ -116,12 +164,17 @@ static unsigned remove_locked(struct central *list, unsigned size_class, void **
         if (span == NULL) {
             break;
         }
-        taken += carve(span, size_class, end - taken, most - taken);
+        unsigned carved = carve(span, size_class, end - taken, most - taken);
+        taken += carved;
+        if (LR_UNLIKELY(span->clean != 0)) {
+            note_touched(list, span, end - taken, carved);
+        }
         if (span->free_objects > 0) {
             link_span(list, span);
         }
     }
     list->free_objects -= taken;
+    list->lowest = lr_min(list->lowest, list->free_objects);
     return taken;
 }
 
@@ -155,14 +208,23 @@ unsigned lr_central_remove(unsigned size_class, void **out, unsigned most) {
     return taken;
 }
 
+// An empty span leaves for the span heap, which is told which of its pages are clean.
+static void drop_empty(struct central *list, struct span *span) {
+    uint32_t clean = span->clean;
+    set_clean(list, span, 0);
+    span->clean = clean;
+    list->spans--;
+    list->free_objects -= span->object_count;
+    list->lowest = lr_min(list->lowest, list->free_objects);
+}
+
 // The span is entirely free and on no list: keeps it as the spare or adds it to *empty.
 static void retire(struct central *list, struct span *span, struct span **empty) {
     if (list->spare == NULL) {
         list->spare = span;
         return;
     }
-    list->spans--;
-    list->free_objects -= span->object_count;
+    drop_empty(list, span);
     span->next = *empty;
     *empty = span;
 }
@@ -282,6 +344,14 @@ static unsigned insert_locked(struct central *list, unsigned size_class, const s
     return at;
 }
 
+static void free_spans(struct span *empty) {
+    while (empty != NULL) {
+        struct span *next = empty->next;
+        lr_span_free(empty);
+        empty = next;
+    }
+}
+
 void lr_central_insert(unsigned size_class, void *const *objects, unsigned count) {
     struct central *list = &lists[size_class];
     struct span *empty = NULL;
@@ -299,11 +369,127 @@ void lr_central_insert(unsigned size_class, void *const *objects, unsigned count
         objects += done;
         count -= done;
     }
-    while (empty != NULL) {
-        struct span *next = empty->next;
-        lr_span_free(empty);
-        empty = next;
+    free_spans(empty);
+}
+
+// ---- Pages without a live object in spans that are in use ----
+
+static bool is_free(const struct span *span, size_t object) {
+    return object >= span->fresh || (span->bits[object / 64] >> (object % 64) & 1) != 0;
+}
+
+// True if every object that lies in the unit is free.
+static bool unit_is_free(const struct span *span, const struct class_info *info, unsigned unit) {
+    size_t unit_bytes = lr_span_unit_pages(span->page_count) << LR_PAGE_SHIFT;
+    size_t first = unit * unit_bytes / info->bytes;
+    size_t last = lr_min(((unit + 1) * unit_bytes - 1) / info->bytes, span->object_count - 1U);
+    for (size_t i = first; i <= last; i++) {
+        if (!is_free(span, i)) {
+            return false;
+        }
     }
+    return true;
+}
+
+// The units that may go back: free, not returned before, and touched at all.
+static uint32_t dirty_units(const struct span *span, const struct class_info *info) {
+    size_t unit_bytes = lr_span_unit_pages(span->page_count) << LR_PAGE_SHIFT;
+    size_t touched = span->zeroed != 0 ? (size_t)span->fresh * info->bytes : lr_span_bytes(span);
+    uint32_t units = 0;
+    for (unsigned u = 0; u * unit_bytes < touched; u++) {
+        if ((span->clean >> u & 1) == 0 && unit_is_free(span, info, u)) {
+            units |= (uint32_t)1 << u;
+        }
+    }
+    return units;
+}
+
+// Calls for each object that lies in one of the units.
+#define FOR_EACH_OBJECT_IN(i, span, info, units)                                                   \
+    for (size_t i = 0; i < (span)->object_count; i++)                                              \
+        if ((units_of(span, info, i) & (units)) != 0)
+
+// Hands the objects in the units out, to the caller.
+static unsigned hand_out(struct span *span, const struct class_info *info, uint32_t units) {
+    for (; span->fresh < span->object_count; span->fresh++) {
+        span->bits[span->fresh / 64] |= (uint64_t)1 << (span->fresh % 64);
+    }
+    unsigned count = 0;
+    FOR_EACH_OBJECT_IN(i, span, info, units) {
+        span->bits[i / 64] &= ~((uint64_t)1 << (i % 64));
+        count++;
+    }
+    span->free_objects = (uint16_t)(span->free_objects - count);
+    return count;
+}
+
+bool lr_central_claim_pages(unsigned size_class, struct central_claim *claim, unsigned *looks) {
+    struct central *list = &lists[size_class];
+    const struct class_info *info = &lr_classes[size_class];
+    claim->units = 0;
+    lr_lock(&list->lock);
+    while (*looks > 0 && claim->units == 0) {
+        uint32_t changed = list->filled & CHANGED_BUCKETS;
+        if (changed == 0) {
+            break;
+        }
+        (*looks)--;
+        struct span *span = list->bucket[__builtin_ctz(changed)];
+        unlink_span(list, span);
+        claim->span = span;
+        claim->units = dirty_units(span, info);
+        if (claim->units != 0) {
+            list->free_objects -= hand_out(span, info, claim->units);
+        }
+        if (span->free_objects > 0) {
+            link_into(list, span, bucket_of(span) - CHANGED);
+        }
+    }
+    lr_unlock(&list->lock);
+    return claim->units != 0;
+}
+
+void lr_central_return_pages(unsigned size_class, const struct central_claim *claim, bool clean) {
+    struct central *list = &lists[size_class];
+    const struct class_info *info = &lr_classes[size_class];
+    struct span *span = claim->span;
+    struct span *empty = NULL;
+    const void *twice = NULL; // freed by the program, which did not have it
+    lr_lock(&list->lock);
+    FOR_EACH_OBJECT_IN(i, span, info, claim->units) {
+        void *object = lr_span_start(span) + i * info->bytes;
+        if (LR_LIKELY(mark_free(span, info, &object, 1) == 1)) {
+            list->free_objects++;
+        } else {
+            twice = object;
+        }
+    }
+    if (clean) {
+        set_clean(list, span, span->clean | claim->units);
+    }
+    bool changed = span->bucket != LR_SPAN_UNLISTED && (span->bucket & CHANGED) != 0;
+    settle(list, span, &empty);
+    if (!changed && span->bucket != LR_SPAN_UNLISTED) {
+        unlink_span(list, span);
+        link_into(list, span, bucket_of(span) - CHANGED);
+    }
+    lr_unlock(&list->lock);
+    free_spans(empty);
+    if (LR_UNLIKELY(twice != NULL)) {
+        lr_misuse_report(LR_MISUSE_FREE, twice);
+    }
+}
+
+struct central_unused lr_central_take_unused(unsigned size_class) {
+    struct central *list = &lists[size_class];
+    const struct class_info *info = &lr_classes[size_class];
+    lr_lock(&list->lock);
+    size_t unused = list->lowest * info->bytes;
+    size_t clean = (list->clean_units * lr_span_unit_pages(info->pages)) << LR_PAGE_SHIFT;
+    bool used = list->lowest != list->free_objects;
+    list->lowest = list->free_objects;
+    lr_unlock(&list->lock);
+    return (struct central_unused){.bytes = unused > clean ? unused - clean : 0, .used = used};
 }
 
 void lr_central_release_spares(void) {
@@ -313,8 +499,7 @@ void lr_central_release_spares(void) {
         struct span *span = list->spare;
         if (span != NULL) {
             list->spare = NULL;
-            list->spans--;
-            list->free_objects -= span->object_count;
+            drop_empty(list, span);
         }
         lr_unlock(&list->lock);
         if (span != NULL) {
@@ -326,7 +511,13 @@ void lr_central_release_spares(void) {
 struct central_counts lr_central_counts(unsigned size_class) {
     struct central *list = &lists[size_class];
     lr_lock(&list->lock);
-    struct central_counts counts = {.spans = list->spans, .free_objects = list->free_objects};
+    const struct class_info *info = &lr_classes[size_class];
+    size_t unit_bytes = lr_span_unit_pages(info->pages) << LR_PAGE_SHIFT;
+    size_t tail = info->pages * LR_PAGE_BYTES - (size_t)info->objects * info->bytes;
+    struct central_counts counts = {.spans = list->spans,
+                                    .free_objects = list->free_objects,
+                                    .clean_bytes = list->clean_units * unit_bytes,
+                                    .clean_tail_bytes = list->clean_ends * tail};
     lr_unlock(&list->lock);
     return counts;
 }

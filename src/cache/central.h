@@ -5,6 +5,10 @@
 #ifndef LARDER_CACHE_CENTRAL_H
 #define LARDER_CACHE_CENTRAL_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "cache/size_class.h"
 #include "heap/span.h"
 #include "sync/lock.h"
@@ -21,9 +25,30 @@ void lr_central_insert(unsigned size_class, void *const *objects, unsigned count
 // Gives the one empty span that each class keeps back to the span heap.
 void lr_central_release_spares(void);
 
+// ---- For span_pages.c: pages without a live object in spans that are in use ----
+
+struct central_claim {
+    struct span *span; // stays: its objects in the units count as handed out
+    uint32_t units;    // as in span->clean
+};
+
+// Claims such pages of one span that hold memory, the emptiest spans first. Spans are looked at
+// once after each change; each look is taken from *looks. False: nothing found.
+bool lr_central_claim_pages(unsigned size_class, struct central_claim *claim, unsigned *looks);
+void lr_central_return_pages(unsigned size_class, const struct central_claim *claim, bool clean);
+
+// What nobody has asked for since the last call.
+struct central_unused {
+    size_t bytes; // of free objects, those in returned pages left out
+    bool used;    // others were asked for meanwhile
+};
+struct central_unused lr_central_take_unused(unsigned size_class);
+
 struct central_counts {
     size_t spans;
     size_t free_objects;
+    size_t clean_bytes;      // in returned pages of spans that are in use;
+    size_t clean_tail_bytes; // of them, at the ends of spans
 };
 struct central_counts lr_central_counts(unsigned size_class);
 struct lr_lock *lr_central_lock(unsigned size_class);

@@ -30,6 +30,7 @@
 #include "os/os.h"
 
 #define MS_NS ((uint64_t)1000000)
+enum { LOOKS = 8 }; // at a thread within LARDER_IDLE_THREAD_MS
 
 static atomic_u64 drains;
 static atomic_u64 refusals;
@@ -163,7 +164,14 @@ bool lr_idle_drain(uint64_t now_ns) {
     if (!lr_thread_state_is_ours() || !lr_os_proc_is_ours()) {
         return false;
     }
-    bool more = false;
+    // Ticks exclude each other, so plain.
+    static uint64_t looked_ns;
+    static bool more;
+    if (now_ns - looked_ns < lr_opt_idle_thread_ms() * MS_NS / LOOKS) {
+        return more;
+    }
+    looked_ns = now_ns;
+    more = false;
     struct lr_rcu_node *node = &lr_thread_registry;
     do {
         // The lock is held for one record at a time: fork() takes it too and so never meets a TAKEN

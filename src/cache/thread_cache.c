@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "cache/central.h"
 #include "cache/sampler.h"
 #include "cache/transfer.h"
 #include "conf/options.h"
@@ -17,10 +18,12 @@ enum {
     FILL_FIRST_SMALL_BYTES = 512, // blocks up to this size begin with FILL_FIRST_SMALL at once
     FILL_FIRST = 2,
     SWEEP_CALLS = 512,      // slow calls between looks for unused bins
+    LOOK_CALLS = 8,         // least slow calls between looks by time
     SWEEP_CALLS_SHORT = 64, // when a bin could not grow within the budget
 };
 
 #define CACHE_FLOOR (256 * LR_KIB)
+atomic_u32 lr_cache_looks;
 static atomic_sz all_slot_bytes; // slot_bytes of all caches, against LARDER_THREAD_CACHE_TOTAL
 
 static size_t slots_of(const struct bin *bin) { return (size_t)(bin->limit - bin->base); }
@@ -111,6 +114,27 @@ static void sweep(struct thread_cache *cache) {
     }
 }
 
+// The same by time, for a thread that has few slow calls left: what was not used between two such
+// looks goes whole. It goes where its pages can be returned, because each block may hold a span of
+// its own.
+static void give_up_unused(struct thread_cache *cache) {
+    cache->looks = lr_load_relaxed(&lr_cache_looks);
+    cache->calls = 0;
+    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
+        struct bin *bin = &cache->bins[c];
+        size_t held = count_of(bin);
+        if (slots_of(bin) > 0 && bin->warm == 0 && held == bin->old_mark) {
+            lr_central_insert(c, bin->base, (unsigned)held);
+            bin->top = bin->base;
+            resize(cache, c, 0);
+            bin->fill = 0;
+            lr_counter_add(&cache->flushes, 1);
+        }
+        bin->old_mark = (uint16_t)count_of(bin);
+        bin->warm = 0;
+    }
+}
+
 // Room for a growth of `bytes` within the budgets?
 // The total is a limit for growth, not a reason to starve: every cache may have CACHE_FLOOR.
 static bool within_budget(struct thread_cache *cache, size_t bytes) {
@@ -174,6 +198,10 @@ static void count_slow_call(struct thread_cache *cache) {
     if (++cache->sweep >= SWEEP_CALLS) {
         sweep(cache);
     }
+    // Slow calls too: a thread that waited for a processor has not been idle.
+    if (++cache->calls >= LOOK_CALLS && cache->looks != lr_load_relaxed(&lr_cache_looks)) {
+        give_up_unused(cache);
+    }
 }
 
 void *lr_cache_refill(struct thread_cache *cache, unsigned size_class) {
@@ -186,7 +214,7 @@ void *lr_cache_refill(struct thread_cache *cache, unsigned size_class) {
         try_grow(cache, size_class, 4 * fill);
     }
     lr_counter_add(&cache->refills, 1);
-    bin->hot = 1;
+    bin->hot = bin->warm = 1;
     bin->fed = 1;
     fill = lr_min(fill, slots_of(bin));
     void *block;
@@ -200,7 +228,7 @@ void *lr_cache_refill(struct thread_cache *cache, unsigned size_class) {
 void lr_cache_overflow(struct thread_cache *cache, unsigned size_class, void *block) {
     struct bin *bin = &cache->bins[size_class];
     count_slow_call(cache); // may have emptied the bin by half
-    bin->hot = 1;
+    bin->hot = bin->warm = 1;
     bool fed = bin->fed != 0;
     if (bin->top == bin->limit && (fed || slots_of(bin) < batch_most(size_class))) {
         try_grow(cache, size_class, 2 * slots_of(bin));

@@ -15,14 +15,15 @@
 #include "heap/window.h"
 
 struct bin {
-    void **top;    // one above the last pointer
-    void **base;   // the bottom; NULL while the bin has no slots
-    void **limit;  // top of a full bin; limit - base is a power of two, or 0
-    uint16_t fill; // objects to fetch at the next miss
-    uint16_t mark; // count at the last look for unused bins
-    uint8_t hot;   // went through the slow path since then
-    uint8_t fed;   // was filled since it was last flushed: growing it may save both
-    uint16_t unused;
+    void **top;        // one above the last pointer
+    void **base;       // the bottom; NULL while the bin has no slots
+    void **limit;      // top of a full bin; limit - base is a power of two, or 0
+    uint16_t fill;     // objects to fetch at the next miss
+    uint16_t mark;     // count at the last look for unused bins
+    uint16_t old_mark; // the same for the looks that lr_cache_looks asks for
+    uint8_t hot : 1;   // went through the slow path since `mark`
+    uint8_t warm : 1;  // the same since `old_mark`
+    uint8_t fed;       // was filled since it was last flushed: growing it may save both
 };
 
 static_assert(sizeof(struct bin) == LR_BIN_BYTES, "lr_bin_offsets[] counts in it");
@@ -44,6 +45,8 @@ struct thread_cache {
     struct bin bins[LR_CLASS_COUNT]; // owner thread only; bins[0] stays empty
     size_t slot_bytes;               // owner thread only; blocks that all bins could hold, in bytes
     uint32_t sweep;                  // owner thread only; slow calls since the last look
+    uint32_t calls;                  // owner thread only; slow calls since the last look by time
+    uint32_t looks;                  // owner thread only; lr_cache_looks at that look
     // Written by the owner, read by statistics and the scavenger.
     atomic_u32 busy;       // inside a slow path: its bins are changing
     atomic_u64 slow_calls; // relaxed: statistics and idleness
@@ -66,6 +69,10 @@ static inline uint16_t lr_sample_bin_offset(unsigned size_class) {
 static inline size_t lr_sample_bin_slots(unsigned size_class) {
     return lr_max(lr_min(32 * LR_KIB / lr_classes[size_class].bytes, 128), 16);
 }
+
+// Counts up when every cache should be looked through for unused bins, at its owner's next slow
+// call.
+extern atomic_u32 lr_cache_looks;
 
 // Initial-exec: the library is loaded at start or fits the static TLS surplus (two words).
 // Loaded afresh by every call: the scavenger swaps it to take an idle thread's cache (idle.c).

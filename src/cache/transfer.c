@@ -5,6 +5,7 @@
 
 #include "base/bits.h"
 #include "cache/central.h"
+#include "cache/thread_cache.h"
 #include "conf/options.h"
 #include "heap/meta.h"
 
@@ -12,7 +13,12 @@ enum {
     ROOM_MIN = 64,
     ROOM_MOST = 16384, // 128 KiB of pointers
     CHUNK = 256,       // objects moved to the central list at once
+    QUIET_LOOKS = 3,   // without a request: nobody is there to whom blocks could be on their way
 };
+
+#define MS_NS ((uint64_t)1000000)
+#define LOOK_NS (8 * MS_NS)
+#define AGE_NS (250 * MS_NS)
 
 // One class may hold this many bytes of blocks, or a few blocks if they are large: so far a
 // producer gets ahead of a consumer without a lock of the central list.
@@ -25,10 +31,12 @@ enum {
 
 struct transfer {
     struct lr_lock lock;
-    void **slots;    // guarded by: lock
-    uint32_t room;   // guarded by: lock; slots there are
-    uint32_t lowest; // guarded by: lock; lowest count since the last ageing
-    uint32_t extra;  // guarded by: lock; objects that it may hold beyond CLASS_BYTES
+    void **slots;     // guarded by: lock
+    uint32_t room;    // guarded by: lock; slots there are
+    uint32_t lowest;  // guarded by: lock; lowest count since the last ageing
+    uint32_t extra;   // guarded by: lock; objects that it may hold beyond CLASS_BYTES
+    uint32_t quiet;   // guarded by: lock; looks since a thread last asked for an object
+    atomic_u32 asked; // relaxed: a thread has asked since the last look
     // guarded by: lock; read without it to skip a cache that has none
     atomic_u32 count;
     atomic_u32 spilled; // objects that did not fit since the last ageing, and were not wanted back
@@ -67,6 +75,9 @@ static void note_wanted_back(struct transfer *cache, unsigned size_class, uint32
 
 unsigned lr_transfer_get(unsigned size_class, void **out, unsigned most) {
     struct transfer *cache = &caches[size_class];
+    if (lr_load_relaxed(&cache->asked) == 0) {
+        lr_store_relaxed(&cache->asked, 1);
+    }
     // A stale 0 only means that the central list is asked instead.
     if (lr_load_relaxed(&cache->count) > 0) {
         lr_lock(&cache->lock);
@@ -99,7 +110,7 @@ static uint32_t make_room(struct transfer *cache, unsigned size_class, uint32_t 
     size_t most = lr_max(CLASS_BYTES / block, CLASS_OBJECTS_MIN) + cache->extra;
     most = lr_min(most, ROOM_MOST);
     allowed = lr_min(allowed, most > held ? most - held : 0);
-    allowed = lr_min(allowed, count);
+    allowed = cache->quiet >= QUIET_LOOKS ? 0 : lr_min(allowed, count);
     if (held + allowed > cache->room) {
         size_t room = lr_max(lr_pow2_ceil(held + allowed), ROOM_MIN);
         void **slots = lr_meta_alloc(room * sizeof *slots);
@@ -157,21 +168,52 @@ static void move_oldest(unsigned size_class, uint32_t count) {
     }
 }
 
+// True if nobody has asked for the class in a while. What only comes in would keep the spans of all
+// blocks in use.
+static bool is_quiet(struct transfer *cache) {
+    lr_lock(&cache->lock);
+    cache->quiet = lr_load_relaxed(&cache->asked) != 0 ? 0 : cache->quiet + 1;
+    bool quiet = cache->quiet >= QUIET_LOOKS;
+    lr_unlock(&cache->lock);
+    lr_store_relaxed(&cache->asked, 0);
+    return quiet;
+}
+
+static void age(struct transfer *cache, unsigned size_class) {
+    lr_lock(&cache->lock);
+    uint32_t unused = cache->lowest;
+    cache->lowest = lr_load_relaxed(&cache->count) - unused;
+    cache->extra -= (uint32_t)lr_min(cache->extra, unused);
+    lr_store_relaxed(&cache->spilled, 0);
+    lr_unlock(&cache->lock);
+    move_oldest(size_class, unused);
+}
+
 bool lr_transfer_age(uint64_t now_ns) {
-    (void)now_ns;
-    bool left = false;
+    // Ticks exclude each other, so plain.
+    static uint64_t looked_ns;
+    static uint64_t aged_ns;
+    static bool left;
+    if (now_ns - looked_ns < LOOK_NS) {
+        return left;
+    }
+    looked_ns = now_ns;
+    bool due = now_ns - aged_ns >= AGE_NS;
+    aged_ns = due ? now_ns : aged_ns;
+    left = false;
+    lr_fetch_add_relaxed(&lr_cache_looks, 1);
     for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
         struct transfer *cache = &caches[c];
+        bool quiet = is_quiet(cache);
         if (lr_load_relaxed(&cache->count) == 0 && lr_load_relaxed(&cache->spilled) == 0) {
             continue;
         }
-        lr_lock(&cache->lock);
-        uint32_t unused = cache->lowest;
-        cache->lowest = lr_load_relaxed(&cache->count) - unused;
-        cache->extra -= (uint32_t)lr_min(cache->extra, unused);
-        lr_store_relaxed(&cache->spilled, 0);
-        lr_unlock(&cache->lock);
-        move_oldest(c, unused);
+        if (quiet) {
+            move_oldest(c, UINT32_MAX);
+        }
+        if (due) {
+            age(cache, c);
+        }
         left |= lr_load_relaxed(&cache->count) > 0;
     }
     if (!left) {

@@ -5,6 +5,7 @@
 #include "base/bits.h"
 #include "cache/central.h"
 #include "cache/idle.h"
+#include "cache/span_pages.h"
 #include "cache/thread_state.h"
 #include "cache/transfer.h"
 #include "conf/options.h"
@@ -110,6 +111,14 @@ static void add_class(struct larder_stats *out, const struct larder_class_stats 
     out->central_free_bytes += free;
     // May become negative where objects moved meanwhile; the sum over all classes is put right.
     out->live_bytes += all - thread - transfer - free;
+}
+
+// Pages of spans in use that were returned.
+static void subtract_clean(struct larder_stats *out, unsigned c) {
+    struct central_counts central = lr_central_counts(c);
+    out->returned_bytes += central.clean_bytes;
+    out->span_tail_bytes -= central.clean_tail_bytes;
+    out->central_free_bytes -= central.clean_bytes - central.clean_tail_bytes;
 }
 
 static void collect_heap(struct larder_stats *out) {
@@ -218,6 +227,7 @@ void lr_stats_collect_all(struct larder_stats *out, struct larder_class_stats *c
         struct larder_class_stats class_stats;
         look_at_class(c, &totals, &class_stats);
         add_class(out, &class_stats);
+        subtract_clean(out, c);
         if (classes != NULL) {
             classes[c - 1] = class_stats;
         }
@@ -233,9 +243,12 @@ void lr_stats_collect_all(struct larder_stats *out, struct larder_class_stats *c
     out->refills = totals.refills;
     out->flushes = totals.flushes;
     out->idle_drains = lr_idle_counts().drains;
-    out->scavenge_runs = lr_scavenger_counts().ticks;
-    out->scavenge_calls = release.calls;
-    out->scavenge_bytes = release.pages << LR_PAGE_SHIFT;
+    struct scavenger_counts scavenger = lr_scavenger_counts();
+    struct span_pages_counts span_pages = lr_span_pages_counts();
+    out->scavenge_runs = scavenger.ticks;
+    out->scavenge_calls = release.calls + span_pages.calls;
+    out->scavenge_bytes = (release.pages << LR_PAGE_SHIFT) + span_pages.bytes;
+    out->scavenge_cpu_us = scavenger.cpu_ns / 1000;
     struct larder_lock_stats lock;
     for (unsigned i = 0; lr_stats_lock(i, &lock); i++) {
         out->lock_takes += lock.takes;

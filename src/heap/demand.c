@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kept is what the highest use within the watch would take back. The watch is the delay, but pages
-// that are taken again soon after they were returned show that it is too short (the load swings
-// slowly) or that free pages are of more use than their number says (no run of them is long
-// enough): then it becomes longest at once, and that many pages more are kept. Without such
-// refaults both shrink step by step, and when the load ends they are given up.
+// Kept is what the highest use within the watch would take back, the less of it the longer ago that
+// was. The watch is the delay, which is short: a page that is returned and taken again costs about
+// a microsecond of processor time. So many refaults a second as cost a few percent of a processor
+// are tolerated. More of them show that the delay is too short (the load swings slowly and far) or
+// that free pages are of more use than their number says (no run of them is long enough): then the
+// watch becomes longest at once, all of its demand counts in full, and that many pages more are
+// kept. Without such refaults both shrink step by step, and when the load ends they are given up.
+//
+// A few MiB are worth less than their refaults: they are judged by the longest watch at once.
 #include "heap/demand.h"
 
 #include <stdbool.h>
@@ -12,10 +16,17 @@
 
 enum {
     PEAKS = LR_DEMAND_STEPS * LR_DEMAND_LONGEST,
-    REFAULT_MIN = 256, // pages in a sample; fewer cost less than they would hold back
-    BUSY_MIN = 64,     // pages taken in a sample; a few spans now and then are no load
-    IDLE_DELAYS = 2,   // without load: it is over
+    LONGEST_MIN = 4,      // delays: the longest watch even if the delay is long
+    REFAULT_RATE = 24576, // pages a second that are tolerated: 192 MiB
+    REFAULT_BURST = 16384,
+    LITTLE = 512,    // pages
+    BUSY_MIN = 64,   // pages taken in a sample; a few spans now and then are no load
+    IDLE_DELAYS = 2, // without load: it is over
 };
+
+#define S_NS ((uint64_t)1000000000)
+#define LONGEST_NS (8 * S_NS)
+#define IDLE_MIN_NS (2 * S_NS)
 
 static void note_peak(struct demand *demand, const struct demand_sample *sample,
                       uint64_t delay_ns) {
@@ -36,21 +47,39 @@ static void reset(struct demand *demand, uint64_t now_ns) {
     demand->quiet_since_ns = now_ns;
 }
 
-// False when the load is over.
+static uint32_t longest_watch(uint64_t delay_ns) {
+    uint64_t delays = delay_ns == 0 ? 0 : LONGEST_NS / delay_ns;
+    delays = lr_min(lr_max(delays, LONGEST_MIN), LR_DEMAND_LONGEST);
+    return (uint32_t)delays * LR_DEMAND_STEPS;
+}
+
+// Refaults of the sample beyond what is tolerated.
+static size_t refaults_that_count(struct demand *demand, size_t refaults, uint64_t now_ns) {
+    uint64_t elapsed_ms = lr_min(now_ns - demand->sampled_ns, S_NS) / 1000000;
+    demand->sampled_ns = now_ns;
+    size_t tolerated = demand->tolerated + (size_t)elapsed_ms * REFAULT_RATE / 1000;
+    tolerated = lr_min(tolerated, REFAULT_BURST);
+    size_t excused = lr_min(refaults, tolerated);
+    demand->tolerated = tolerated - excused;
+    return refaults - excused;
+}
+
+// False if no load is on the heap.
 static bool adapt(struct demand *demand, const struct demand_sample *sample, uint64_t delay_ns) {
     uint64_t now_ns = sample->now_ns;
     if (sample->taken_pages >= BUSY_MIN) {
         demand->idle_since_ns = now_ns;
     }
-    bool idle = now_ns - demand->idle_since_ns >= IDLE_DELAYS * delay_ns;
+    size_t refaults = lr_min(sample->taken_clean, demand->released);
+    bool count = refaults_that_count(demand, refaults, now_ns) > 0;
+    bool idle = now_ns - demand->idle_since_ns >= lr_max(IDLE_DELAYS * delay_ns, IDLE_MIN_NS);
     if (demand->watched == 0 || idle) {
         reset(demand, now_ns);
-        return false;
+        return !idle;
     }
-    size_t refaults = lr_min(sample->taken_clean, demand->released);
     demand->released -= refaults;
-    if (refaults >= REFAULT_MIN) {
-        demand->watched = PEAKS;
+    if (count) {
+        demand->watched = longest_watch(delay_ns);
         demand->extra += refaults;
         demand->quiet_since_ns = now_ns;
     } else if (now_ns - demand->quiet_since_ns >=
@@ -63,15 +92,30 @@ static bool adapt(struct demand *demand, const struct demand_sample *sample, uin
     return true;
 }
 
+// What the use of the last `steps` would take back.
+static size_t surplus(const struct demand *demand, uint32_t steps, bool fading, size_t used_pages) {
+    size_t most = 0;
+    for (uint32_t i = 0; i < steps; i++) {
+        size_t peak = demand->peaks[(demand->at + PEAKS - i) % PEAKS];
+        size_t more = peak > used_pages ? peak - used_pages : 0;
+        most = lr_max(most, fading ? more * (steps - i) / steps : more);
+    }
+    return most;
+}
+
 size_t lr_demand_keep(struct demand *demand, const struct demand_sample *sample,
                       uint64_t delay_ns) {
     note_peak(demand, sample, delay_ns);
-    size_t slack = adapt(demand, sample, delay_ns) ? sample->slack_pages : 0;
-    size_t highest = 0;
-    for (uint32_t i = 0; i < demand->watched; i++) {
-        highest = lr_max(highest, demand->peaks[(demand->at + PEAKS - i) % PEAKS]);
+    bool load = adapt(demand, sample, delay_ns);
+    bool learned = demand->watched > LR_DEMAND_STEPS;
+    size_t slack = load ? sample->slack_pages : 0;
+    size_t keep = surplus(demand, demand->watched, !learned, sample->used_pages) +
+                  lr_max(demand->extra, slack);
+    if (!load || keep >= LITTLE) {
+        return keep;
     }
-    return lr_max(highest, sample->used_pages) - sample->used_pages + lr_max(demand->extra, slack);
+    size_t more = surplus(demand, longest_watch(delay_ns), false, sample->used_pages);
+    return lr_max(keep, lr_min(more, LITTLE));
 }
 
 void lr_demand_note_released(struct demand *demand, size_t pages) { demand->released += pages; }

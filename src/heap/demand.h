@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 enum {
-    LR_DEMAND_STEPS = 8,   // the delay is watched in this many steps
-    LR_DEMAND_LONGEST = 4, // delays that the watch may grow to
+    LR_DEMAND_STEPS = 4,     // the delay is watched in this many steps
+    LR_DEMAND_LONGEST = 200, // delays that the watch may grow to, but see demand.c
 };
 
 struct demand {
@@ -19,6 +19,8 @@ struct demand {
     uint32_t watched;        // steps that count: the watch; 0 stands for one delay
     size_t released;         // pages returned that were not taken again so far
     size_t extra;            // pages kept beyond the demand
+    size_t tolerated;        // refaults that may still come before they count
+    uint64_t sampled_ns;     // time of the last sample
     uint64_t quiet_since_ns; // the watch was last changed
     uint64_t idle_since_ns;  // too few pages were taken since to be a load
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory for our own records: never given back to the OS, recycled by exact size.
+// Memory for our own records, recycled by size; what is free for long goes back to the OS.
 // Records never share an OS page with blocks of the program.
 #ifndef LARDER_HEAP_META_H
 #define LARDER_HEAP_META_H
@@ -20,7 +20,14 @@ void lr_meta_free(void *record, size_t bytes);
 // call it in proportion to their size: when address space runs out, records must not be the reason.
 bool lr_meta_prepare(size_t bytes);
 
-// Bytes in use by records, free ones included (the maps not counted).
+// Gives whole free OS pages back: those that were free ever since the last call, or `all`. How many
+// bytes went. No lock of Larder may be held.
+size_t lr_meta_release(bool all);
+// What such calls may still give back.
+size_t lr_meta_dirty_bytes(void);
+
+// Bytes of records that hold memory, free ones included, and what keeps book of them (the maps not
+// counted).
 size_t lr_meta_used_bytes(void);
 extern struct lr_lock lr_meta_lock;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keeps what demand.c says is worth keeping, returns the rest, at most LARDER_SCAVENGE_RATE bytes a
-// second.
+// second and for at most LARDER_SCAVENGE_CPU_PERCENT of a processor.
 #include "heap/scavenger.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include "base/bits.h"
 #include "conf/options.h"
 #include "heap/demand.h"
+#include "heap/meta.h"
 #include "heap/release.h"
 #include "heap/span_heap.h"
 #include "heap/thp.h"
@@ -24,6 +25,8 @@ enum {
 #define MS_NS ((uint64_t)1000000)
 #define PERIOD_MIN_NS (10 * MS_NS)
 #define PERIOD_MAX_NS (1000 * MS_NS)
+#define CPU_WINDOW_NS (30000 * MS_NS) // over which LARDER_SCAVENGE_CPU_PERCENT is kept
+#define PUBLISH_NS (250 * MS_NS)
 #define LAST_THREAD_POLL_NS (5 * MS_NS)
 #define LAST_THREAD_POLLS 200 // for a second; then every PERIOD_MAX_NS
 
@@ -41,10 +44,13 @@ static struct {
     atomic_u64 inline_due_ns;
     atomic_u64 ticks;
     atomic_u64 cpu_ns;
+    atomic_u64 rest_ns; // how long the next tick has to wait at least
     // guarded by: tick_busy
     struct demand demand;
     int64_t account_pages;
     uint64_t account_ns;
+    int64_t cpu_overdrawn_ns; // processor time used beyond what was earned; negative: left
+    uint64_t cpu_earned_ns;   // until when it was earned
     atomic_u32 tick_busy;
 } scavenger;
 
@@ -72,16 +78,20 @@ static void wake(void) {
     lr_os_futex_wake_shared(word, 1);
 }
 
+// Time to the next tick as the delay wants it.
 static uint64_t period_ns(void) {
     uint64_t step = lr_opt_scavenge_delay_ms() * MS_NS / LR_DEMAND_STEPS;
     return lr_max(lr_min(step, PERIOD_MAX_NS), PERIOD_MIN_NS);
 }
 
+// Time to the next tick as processor time allows.
+static uint64_t pause_ns(void) { return lr_max(period_ns(), lr_load_relaxed(&scavenger.rest_ns)); }
+
 // How many pages LARDER_SCAVENGE_RATE allows now. A huge page may overdraw the account, which later
 // ticks pay back; what a tick does not use is lost, so that a rate is never made up for by a burst.
 static size_t allowed_pages(uint64_t now_ns) {
     int64_t rate = (int64_t)(lr_opt_scavenge_rate() >> LR_PAGE_SHIFT);
-    uint64_t elapsed_ns = lr_min(now_ns - scavenger.account_ns, period_ns());
+    uint64_t elapsed_ns = lr_min(now_ns - scavenger.account_ns, pause_ns());
     int64_t earned = rate * (int64_t)(elapsed_ns / MS_NS) / 1000;
     scavenger.account_ns = now_ns;
     scavenger.account_pages =
@@ -118,17 +128,35 @@ static bool return_surplus(uint64_t now_ns) {
     return released != 0 || keep > 0;
 }
 
+// Books `spent_ns` of processor time. What was not used in the last half minute is there for a
+// burst; what was used too much is waited for.
+static void book_cpu(uint64_t spent_ns, uint64_t now_ns) {
+    int64_t percent = (int64_t)lr_opt_scavenge_cpu_percent();
+    uint64_t elapsed_ns = lr_min(now_ns - scavenger.cpu_earned_ns, CPU_WINDOW_NS);
+    int64_t overdrawn = scavenger.cpu_overdrawn_ns - (int64_t)elapsed_ns * percent / 100;
+    int64_t lowest = -(int64_t)CPU_WINDOW_NS * percent / 100;
+    overdrawn = (overdrawn > lowest ? overdrawn : lowest) + (int64_t)spent_ns;
+    scavenger.cpu_earned_ns = now_ns;
+    scavenger.cpu_overdrawn_ns = overdrawn;
+    lr_store_relaxed(&scavenger.rest_ns, overdrawn > 0 ? (uint64_t)(overdrawn * 100 / percent) : 0);
+    lr_counter_add(&scavenger.cpu_ns, spent_ns);
+}
+
 static bool run_tick(void) {
     if (lr_exchange_acquire(&scavenger.tick_busy, 1) != 0) {
         return true;
     }
     bool more = false;
     uint64_t now = lr_os_now_ns();
+    uint64_t cpu = lr_os_thread_cpu_ns();
     for (uint32_t i = 0; i < scavenger.task_count; i++) {
         more |= scavenger.tasks[i](now);
     }
     more |= return_surplus(now);
+    lr_meta_release(false);
+    more |= lr_meta_dirty_bytes() > 0;
     lr_counter_add(&scavenger.ticks, 1);
+    book_cpu(lr_os_thread_cpu_ns() - cpu, now);
     lr_store_release(&scavenger.tick_busy, 0); // pairs with the exchange above: demand
     return more;
 }
@@ -174,7 +202,7 @@ static void sleep_until_needed(uint32_t idle_ticks) {
     if (more) {
         lr_store_relaxed(&lr_scavenger_asleep, 0);
     }
-    sleep_until(more ? lr_os_now_ns() + period_ns() : UINT64_MAX, !more);
+    sleep_until(more ? lr_os_now_ns() + pause_ns() : UINT64_MAX, !more);
     lr_store_relaxed(&lr_scavenger_asleep, 0);
 }
 
@@ -192,6 +220,16 @@ static bool end_if_last(void) {
     return false;
 }
 
+// Figures for those outside: a few times a second under load, and the last ones before sleeping.
+static void publish(bool now) {
+    static uint64_t published_ns; // scavenger thread only
+    uint64_t now_ns = lr_os_now_ns();
+    if (now || now_ns - published_ns >= PUBLISH_NS) {
+        published_ns = now_ns;
+        call(scavenger.service.publish);
+    }
+}
+
 static void *run(void *unused) {
     (void)unused;
     lr_os_thread_name("larder");
@@ -199,10 +237,9 @@ static void *run(void *unused) {
     bool last = false;
     uint32_t idle_ticks = 0;
     while (!last && lr_opt_scavenger() == LR_SCAVENGER_THREAD) {
-        call(scavenger.service.publish);
+        publish(idle_ticks > 0);
         call(scavenger.service.serve);
         idle_ticks = run_tick() ? 0 : idle_ticks + 1;
-        lr_store_relaxed(&scavenger.cpu_ns, lr_os_thread_cpu_ns());
         if (lr_load_relaxed(&scavenger.last_hint) != 0) {
             last = end_if_last();
         } else {
@@ -272,7 +309,7 @@ void lr_scavenger_note_free(size_t dirty_pages) {
     }
     uint64_t now = lr_os_now_ns();
     uint64_t due = lr_load_relaxed(&scavenger.inline_due_ns);
-    if (now >= due && lr_cas_relaxed(&scavenger.inline_due_ns, &due, now + period_ns())) {
+    if (now >= due && lr_cas_relaxed(&scavenger.inline_due_ns, &due, now + pause_ns())) {
         run_tick();
     }
 }

@@ -3,6 +3,7 @@
 //
 //   object_count == free_objects + objects handed out (to the program or to a cache above)
 //   free objects are: those with their bit set, and all from `fresh` on, which have no bit yet
+//   a unit is clean when it was returned and no object in it has been handed out since
 //
 // States: in the span heap a range of pages has no span; a small span is owned by the central free
 // list of its class from creation to release; a large span belongs to the program.
@@ -19,10 +20,11 @@ struct span {
     uint16_t fresh;     // guarded by: central lock of the class; objects from here were never used
     uint8_t size_class; // 0: large
     uint8_t bucket;     // guarded by: central lock of the class; which list it is on
-    uint8_t zeroed;     // the pages read as zero when the span was made
-    uint8_t touched;    // guarded by: central lock of the class; took objects back under this hold
+    uint8_t zeroed : 1; // immutable; the pages read as zero when the span was made
+    uint8_t is_private : 1; // immutable; its maker keeps records of its own in `bits`
+    uint8_t touched; // guarded by: central lock of the class; took objects back under this hold
     uint16_t record_bytes; // of this descriptor, for its return
-    uint8_t is_private;    // immutable; its maker keeps records of its own in `bits`
+    uint32_t clean;        // guarded by: central lock of the class; bit set: the unit was returned
     struct span *next;     // guarded by: central lock of the class
     struct span *prev;
     uint64_t bits[]; // guarded by: central lock of the class; set: recycled and free
@@ -31,6 +33,12 @@ struct span {
 #define LR_SPAN_UNLISTED UINT8_MAX // value of `bucket`: on no list
 
 static_assert(sizeof(struct span) == 40, "a descriptor of up to 192 objects is one cache line");
+
+// Pages of a small span go back to the system in units, a bit each in `clean`.
+enum { LR_SPAN_UNITS = 32 };
+static inline uint32_t lr_span_unit_pages(uint32_t page_count) {
+    return page_count <= LR_SPAN_UNITS ? 1 : 2;
+}
 
 static inline char *lr_span_start(const struct span *span) {
     return lr_page_address(span->first_page);

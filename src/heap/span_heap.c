@@ -437,11 +437,21 @@ struct span *lr_span_alloc_private(size_t page_count, size_t align_pages, uint8_
     return span;
 }
 
+// Pages of the span that were returned while it was in use stay clean.
+static void give_span(const struct span *span, bool clean) {
+    size_t pages = span->page_count;
+    size_t unit = span->clean == 0 ? pages : lr_span_unit_pages(span->page_count);
+    for (size_t at = 0; at < pages; at += unit) {
+        bool returned = (span->clean >> (at / unit) & 1) != 0;
+        give_range(span->first_page + at, lr_min(unit, pages - at), clean || returned);
+    }
+}
+
 void lr_span_free_private(struct span *span, bool clean) {
     bool large = span->size_class == 0;
     size_t pages = span->page_count;
     lr_lock(&lr_span_heap_lock);
-    give_range(span->first_page, pages, clean);
+    give_span(span, clean);
     heap.counts.small_spans -= !large;
     heap.counts.large_spans -= large;
     heap.counts.large_pages -= large ? pages : 0;

@@ -22,7 +22,8 @@ start() { # name of its output, arguments of larder run and program
 shows_page() { "$LARDER" stat "$1" >/dev/null 2>&1; }
 number() { sed -nE "s/.*\"$1\": ([0-9.]+).*/\1/p" "${2:-$TMP/out}" | head -n 1; }
 
-start main "$TMP/program" 60 3
+# What it frees is to be there for trim.
+LARDER_SCAVENGE_DELAY_MS=3600s start main "$TMP/program" 60 3
 wait_for 20 shows_page "$PID"
 main=$PID
 

@@ -118,7 +118,7 @@ START_TEST(test_idle__cache_of_a_blocked_thread_is_emptied) {
     begin(&sleeper, wait_blocked);
     const size_t bytes = held(&sleeper);
     EXPECT(lr_idle_drain(start_ns)); // the time begins
-    EXPECT(lr_idle_drain(start_ns + IDLE_MS * ms_ns - 1));
+    EXPECT(lr_idle_drain(start_ns + IDLE_MS * ms_ns / 2));
     EXPECT_UINT(held(&sleeper), ==, bytes);
     EXPECT_UINT(lr_idle_counts().drains, ==, 0);
     lr_idle_drain(start_ns + IDLE_MS * ms_ns);
@@ -149,7 +149,7 @@ START_TEST(test_idle__use_begins_the_time_anew) {
         test_sleep_ms(1);
     while (lr_load_relaxed(&sleeper.cache->slow_calls) == calls || !is_ready(&sleeper));
     EXPECT(lr_idle_drain(start_ns + IDLE_MS * ms_ns));
-    EXPECT(lr_idle_drain(start_ns + 2 * IDLE_MS * ms_ns - 1));
+    EXPECT(lr_idle_drain(start_ns + 3 * IDLE_MS * ms_ns / 2));
     EXPECT_UINT(held(&sleeper), >, 0);
     lr_idle_drain(start_ns + 2 * IDLE_MS * ms_ns);
     EXPECT_UINT(held(&sleeper), ==, 0);

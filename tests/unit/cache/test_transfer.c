@@ -123,6 +123,16 @@ START_TEST(test_transfer__without_a_budget_nothing_is_kept) {
 }
 END_TEST
 
+static uint64_t now_ns = 1000000000;
+
+// An ageing some time after the last one.
+static bool age_after_ms(uint64_t ms) {
+    now_ns += ms * 1000000;
+    return lr_transfer_age(now_ns);
+}
+
+static bool age(void) { return age_after_ms(250); }
+
 // What no one needed between two looks goes, the oldest first; what is in use stays.
 START_TEST(test_transfer__ageing) {
     start_tiers(LR_GIB);
@@ -130,21 +140,46 @@ START_TEST(test_transfer__ageing) {
     void *out[100];
     get_all(c, 100);
     lr_transfer_put(c, objects, 100);
-    EXPECT(lr_transfer_age(0)); // filled since the last look, in which it was empty
+    EXPECT(age()); // filled since the last look, in which it was empty
     EXPECT_UINT(held(c), ==, 100);
     EXPECT_UINT(lr_transfer_get(c, out, 30), ==, 30);
     lr_transfer_put(c, out, 30);
-    EXPECT(lr_transfer_age(0)); // 70 of them were never asked for
+    EXPECT(age()); // 70 of them were never asked for
     EXPECT_UINT(held(c), ==, 30);
     EXPECT_UINT(lr_transfer_get(c, out, 100), ==, 30);
     for (unsigned i = 0; i < 30; i++)
         EXPECT_PTR(out[i], ==, objects[70 + i]);
     lr_transfer_put(c, out, 30);
-    EXPECT(lr_transfer_age(0));
+    EXPECT(age());
     EXPECT_UINT(held(c), ==, 30);
-    EXPECT(!lr_transfer_age(0)); // nothing happened
+    EXPECT(!age()); // nothing happened
     EXPECT_UINT(held(c), ==, 0);
     EXPECT_UINT(lr_central_counts(c).spans, ==, 0); // the spare one has gone too
+    expect_all_returned();
+}
+END_TEST
+
+// A class of which blocks are only freed keeps none: each could hold a span of its own.
+START_TEST(test_transfer__a_class_nobody_asks_for) {
+    start_tiers(LR_GIB);
+    const unsigned c = lr_class_of(64);
+    void *out[10];
+    get_all(c, 100);
+    lr_transfer_put(c, objects, 50);
+    for (unsigned looks = 0; looks < 3; looks++) {
+        EXPECT(age_after_ms(8));
+        EXPECT_UINT(held(c), ==, 50);
+        EXPECT(!age_after_ms(1) == (held(c) == 0)); // too soon for another look
+    }
+    age_after_ms(8);
+    EXPECT_UINT(held(c), ==, 0);
+    lr_transfer_put(c, objects + 50, 10);
+    EXPECT_UINT(held(c), ==, 0);
+    EXPECT_UINT(lr_transfer_get(c, out, 10), ==, 10); // now somebody does
+    age_after_ms(8);
+    lr_transfer_put(c, out, 10);
+    EXPECT_UINT(held(c), ==, 10);
+    lr_transfer_put(c, objects + 60, 40);
     expect_all_returned();
 }
 END_TEST
@@ -159,7 +194,7 @@ static void use_objects(struct test_worker *worker) {
     for (unsigned i = 0; i < ROUNDS; i++) {
         const unsigned part = 1 + (unsigned)test_rng_below(&rng, 32);
         if (worker->index == 0 && i % 16 == 0) {
-            lr_transfer_age(0);
+            age();
         } else if (worker->index == 0 && i % 128 == 1) {
             lr_transfer_flush_all();
         } else if (count + part <= HELD && test_rng_below(&rng, 2) == 0) {
@@ -193,6 +228,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_transfer__budget_of_all_classes);
     test_add(suite, test_transfer__without_a_budget_nothing_is_kept);
     test_add(suite, test_transfer__ageing);
+    test_add(suite, test_transfer__a_class_nobody_asks_for);
     test_add(suite, test_transfer__threads);
     return suite;
 }

@@ -7,6 +7,8 @@
 
 #define MS ((uint64_t)1000000)
 #define DELAY (800 * MS)
+#define LONGEST (8000 * MS)
+enum { LITTLE = 512, TOLERATED = 16384 };
 #define STEP (DELAY / LR_DEMAND_STEPS)
 
 static struct demand demand;
@@ -28,18 +30,39 @@ static void begin(void) { now = 1000 * DELAY; }
 
 START_TEST(test_demand__keeps_what_the_delay_s_peak_would_take) {
     begin();
-    EXPECT_UINT(step(100, 100, 100, 0), ==, 0);
-    EXPECT_UINT(step(40, 90, 100, 0), ==, 60);
-    for (int i = 2; i < LR_DEMAND_STEPS; i++)
-        EXPECT_UINT(step(40, 40, 100, 0), ==, 60);
-    EXPECT_UINT(step(40, 40, 100, 0), ==, 50); // the 100 are a delay ago
-    EXPECT_UINT(step(40, 40, 100, 0), ==, 0);
-    EXPECT_UINT(step(150, 40, 100, 0), ==, 0); // the use may have risen since the peak was read
+    EXPECT_UINT(step(10000, 10000, 100, 0), ==, 0);
+    EXPECT_UINT(step(4000, 9000, 100, 0), ==, 5000);
+    // The longer ago, the less of it.
+    for (int i = 1; i < LR_DEMAND_STEPS - 1; i++)
+        EXPECT_UINT(step(4000, 4000, 100, 0), ==, 5000 * (LR_DEMAND_STEPS - i) / LR_DEMAND_STEPS);
+    EXPECT_UINT(step(4000, 4000, 100, 0), ==, 5000 / LR_DEMAND_STEPS);
+    EXPECT_UINT(step(4000, 4000, 100, 0), ==, LITTLE);
+    EXPECT_UINT(step(15000, 4000, 100, 0), ==, 0); // the use may have risen since the peak was read
+}
+END_TEST
+
+// A few pages are kept for long, as long as there is a load.
+START_TEST(test_demand__little_is_kept_while_there_is_a_load) {
+    begin();
+    EXPECT_UINT(step(1000, 1000, 100, 0), ==, 0);
+    for (uint64_t past = 0; past < LONGEST - 2 * STEP; past += STEP)
+        EXPECT_UINT(step(700, 700, 100, 0), ==, 300);
+    for (uint64_t past = 0; past < 3 * STEP; past += STEP)
+        step(700, 700, 100, 0);
+    EXPECT_UINT(step(700, 700, 100, 0), ==, 0);
+    step(3000, 3000, 100, 0);
+    for (uint64_t past = 0; past < 2 * DELAY; past += STEP)
+        step(100, 100, 100, 0);
+    EXPECT_UINT(step(100, 100, 100, 0), ==, LITTLE);
+    for (uint64_t past = 0; past < 3 * DELAY; past += STEP)
+        step(100, 100, 0, 0);
+    EXPECT_UINT(step(100, 100, 0, 0), ==, 0); // no load
 }
 END_TEST
 
 START_TEST(test_demand__samples_within_a_step_count_as_one) {
     begin();
+    EXPECT_UINT(step(10, 100, 100, 0), ==, 90);
     EXPECT_UINT(step(10, 100, 100, 0), ==, 90);
     for (int i = 0; i < 100; i++) {
         const struct demand_sample sample = {.now_ns = now + STEP - 1, .used_pages = 10};
@@ -51,17 +74,30 @@ END_TEST
 // Memory that was returned and is wanted again at once: a swing longer than the delay.
 START_TEST(test_demand__refaults_lengthen_the_watch) {
     begin();
-    step(10000, 10000, 10000, 10000); // fresh memory is no refault
+    step(100000, 100000, 100000, 100000); // fresh memory is no refault
     for (int i = 0; i < 2 * LR_DEMAND_STEPS; i++)
-        step(2000, 2000, 100, 0);
-    EXPECT_UINT(step(2000, 2000, 100, 0), ==, 0);
-    lr_demand_note_released(&demand, 8000);
-    step(10000, 10000, 8000, 8000);
-    for (int i = 0; i < 3 * LR_DEMAND_STEPS; i++)
-        EXPECT_UINT(step(2000, 2000, 100, 0), >=, 8000);
-    for (int i = 0; i < 20 * LR_DEMAND_STEPS; i++)
-        step(2000, 2000, 100, 0);
-    EXPECT_UINT(step(2000, 2000, 100, 0), <, 100); // it was not wanted again
+        step(20000, 20000, 100, 0);
+    EXPECT_UINT(step(20000, 20000, 100, 0), ==, LITTLE);
+    lr_demand_note_released(&demand, 80000);
+    step(100000, 100000, 80000, 80000);
+    for (uint64_t past = 0; past < LONGEST - 2 * STEP; past += STEP)
+        EXPECT_UINT(step(20000, 20000, 100, 0), >=, 80000);
+    for (uint64_t past = 0; past < 20 * LONGEST; past += STEP)
+        step(20000, 20000, 100, 0);
+    EXPECT_UINT(step(20000, 20000, 100, 0), <, 1000); // it was not wanted again
+}
+END_TEST
+
+// Refaults that cost a few percent of a processor change nothing.
+START_TEST(test_demand__some_refaults_are_tolerated) {
+    begin();
+    for (unsigned round = 0; round < 50; round++) {
+        lr_demand_note_released(&demand, 4000);
+        step(10000, 10000, 4000, 4000);
+        for (int i = 0; i < 2 * LR_DEMAND_STEPS; i++)
+            step(6000, 6000, 100, 0);
+        EXPECT_UINT(step(6000, 6000, 100, 0), ==, LITTLE);
+    }
 }
 END_TEST
 
@@ -69,21 +105,22 @@ END_TEST
 START_TEST(test_demand__refaults_keep_what_is_split_up) {
     begin();
     for (int i = 0; i < LR_DEMAND_STEPS; i++)
-        EXPECT_UINT(step(5000, 5000, 100, 0), ==, 0);
-    lr_demand_note_released(&demand, 1000);
-    EXPECT_UINT(step(5000, 5000, 1000, 900), ==, 900);
-    EXPECT_UINT(step(5000, 5000, 1000, 900), ==, 900); // only 100 more had been returned
+        EXPECT_UINT(step(50000, 50000, 100, 0), ==, 0);
+    lr_demand_note_released(&demand, 3 * TOLERATED);
+    EXPECT_UINT(step(50000, 50000, 100, 2 * TOLERATED), ==, 2 * TOLERATED);
+    // Only so many had been returned.
+    EXPECT_UINT(step(50000, 50000, 100, 9 * TOLERATED), ==, 3 * TOLERATED);
 }
 END_TEST
 
 START_TEST(test_demand__when_the_load_ends_all_is_given_up) {
     begin();
-    step(5000, 5000, 100, 0);
-    lr_demand_note_released(&demand, 5000);
-    EXPECT_UINT(step(5000, 5000, 5000, 5000), ==, 5000);
-    EXPECT_UINT(step(100, 5000, 0, 0), >=, 5000);
+    step(50000, 50000, 100, 0);
+    lr_demand_note_released(&demand, 50000);
+    EXPECT_UINT(step(50000, 50000, 50000, 50000), ==, 50000);
+    EXPECT_UINT(step(100, 50000, 0, 0), >=, 50000);
     size_t keep = SIZE_MAX;
-    for (int i = 0; i < 2 * LR_DEMAND_STEPS + 1; i++)
+    for (int i = 0; i < 3 * LR_DEMAND_STEPS + 1; i++)
         keep = step(100, 100, 0, 0);
     EXPECT_UINT(keep, ==, 0);
 }
@@ -107,6 +144,8 @@ Suite *lr_suite(void) {
     test_add(suite, test_demand__keeps_what_the_delay_s_peak_would_take);
     test_add(suite, test_demand__samples_within_a_step_count_as_one);
     test_add(suite, test_demand__refaults_lengthen_the_watch);
+    test_add(suite, test_demand__little_is_kept_while_there_is_a_load);
+    test_add(suite, test_demand__some_refaults_are_tolerated);
     test_add(suite, test_demand__refaults_keep_what_is_split_up);
     test_add(suite, test_demand__when_the_load_ends_all_is_given_up);
     test_add(suite, test_demand__without_a_delay_only_the_last_samples_count);

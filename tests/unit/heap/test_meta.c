@@ -3,6 +3,8 @@
 // Memory for the library's own records.
 #include "heap/meta.h"
 
+#include <string.h>
+
 #include "../../support/child.h"
 #include "../../support/crew.h"
 #include "../../support/interval_set.h"
@@ -50,8 +52,10 @@ START_TEST(test_meta__a_freed_record_serves_the_next_of_its_size) {
         const size_t used = lr_meta_used_bytes();
         lr_meta_free(first, bytes);
         lr_meta_free(second, bytes);
-        EXPECT_PTR(lr_meta_alloc(room_of(bytes)), ==, second);
-        EXPECT_PTR(lr_meta_alloc(bytes), ==, first);
+        void *const again[2] = {lr_meta_alloc(room_of(bytes)), lr_meta_alloc(bytes)};
+        EXPECT(again[0] == first || again[0] == second);
+        EXPECT(again[1] == first || again[1] == second);
+        EXPECT_PTR(again[0], !=, again[1]);
         EXPECT_UINT(lr_meta_used_bytes(), ==, used);
         void *const third = lr_meta_alloc(bytes);
         EXPECT(third != first && third != second);
@@ -114,6 +118,59 @@ START_TEST(test_meta__what_is_prepared_is_there_when_memory_is_not) {
 }
 END_TEST
 
+static void write_records(void **records, unsigned count, size_t bytes) {
+    for (unsigned i = 0; i < count; i++) {
+        records[i] = lr_meta_alloc(bytes);
+        EXPECT(records[i] != NULL);
+        memset(records[i], 1, bytes);
+    }
+}
+
+START_TEST(test_meta__what_is_free_goes_back) {
+    enum { RECORDS = 20000, BYTES = 192, LARGE = 100, LARGE_BYTES = 65536 };
+    static void *records[RECORDS], *large[LARGE];
+    start_heap(LR_GIB);
+    const size_t none = lr_meta_used_bytes();
+    write_records(records, RECORDS, BYTES);
+    write_records(large, LARGE, LARGE_BYTES);
+    const size_t full = lr_meta_used_bytes();
+    const size_t rss = test_rss_bytes();
+    EXPECT_UINT(full, >=, none + (size_t)RECORDS * BYTES + (size_t)LARGE * LARGE_BYTES);
+    for (unsigned i = 0; i < RECORDS; i++)
+        lr_meta_free(records[i], BYTES);
+    for (unsigned i = 0; i < LARGE; i++)
+        lr_meta_free(large[i], LARGE_BYTES);
+    EXPECT_UINT(lr_meta_used_bytes(), ==, full);
+    EXPECT_UINT(lr_meta_release(false), ==, 0); // it was not free at the last call
+    const size_t dirty = lr_meta_dirty_bytes();
+    EXPECT_UINT(lr_meta_release(false), >=, dirty / 2);
+    lr_meta_release(true);
+    EXPECT_UINT(lr_meta_dirty_bytes(), ==, 0);
+    EXPECT_UINT(lr_meta_used_bytes(), <, none + 64 * 1024); // the table of chunks
+    if (!TEST_UNDER_TSAN)
+        EXPECT_UINT(test_rss_bytes() + (full - none) - LR_MIB, <, rss);
+    // It serves again, other sizes too.
+    write_records(records, RECORDS, BYTES / 2);
+    write_records(large, LARGE, LARGE_BYTES);
+    EXPECT_UINT(lr_meta_used_bytes(), <=, full);
+}
+END_TEST
+
+// What is in use again before it was returned stays where it is.
+START_TEST(test_meta__release_keeps_what_was_wanted_again) {
+    enum { LARGE = 50, LARGE_BYTES = 65536 };
+    void *large[LARGE];
+    start_heap(LR_GIB);
+    write_records(large, LARGE, LARGE_BYTES);
+    for (unsigned round = 0; round < 5; round++) {
+        for (unsigned i = 0; i < LARGE; i++)
+            lr_meta_free(large[i], LARGE_BYTES);
+        EXPECT_UINT(lr_meta_release(false), ==, 0);
+        write_records(large, LARGE, LARGE_BYTES);
+    }
+}
+END_TEST
+
 enum { THREADS = 4, HELD = 200, ROUNDS = 20000 };
 
 static void use_records(struct test_worker *worker) {
@@ -124,6 +181,8 @@ static void use_records(struct test_worker *worker) {
     } held[HELD] = {{0}};
     struct test_rng rng = {worker->seed};
     for (unsigned i = 0; i < ROUNDS; i++) {
+        if (i % 128 == 0)
+            lr_meta_release(worker->index == 0);
         const unsigned at = (unsigned)test_rng_below(&rng, HELD);
         if (held[at].record != NULL) {
             EXPECT_FILLED(held[at].record, held[at].bytes, held[at].seed);
@@ -152,6 +211,8 @@ Suite *lr_suite(void) {
     test_add(suite, test_meta__other_sizes_do_not_share);
     test_add(suite, test_meta__when_it_is_full_the_rest_goes_on);
     test_add(suite, test_meta__what_is_prepared_is_there_when_memory_is_not);
+    test_add(suite, test_meta__what_is_free_goes_back);
+    test_add(suite, test_meta__release_keeps_what_was_wanted_again);
     test_add(suite, test_meta__threads_do_not_get_each_others_records);
     return suite;
 }

@@ -9,7 +9,7 @@
 #include "heap/release.h"
 #include "heap_test.h"
 
-enum { WHOLE = LR_PAGES_PER_HUGE, TICKS_A_DELAY = 8 };
+enum { WHOLE = LR_PAGES_PER_HUGE, TICKS_A_DELAY = 4 };
 
 static void start(uint64_t delay_ms, uint64_t rate) {
     start_heap(4 * LR_GIB);
@@ -64,21 +64,21 @@ END_TEST
 START_TEST(test_scavenger_pace__recent_demand_is_kept) {
     start(TICKS_A_DELAY * 50, 16 * LR_GIB); // a tick every 50 ms
     struct span *const kept = make_resident(16 * LR_MIB);
-    struct span *span = make_resident(48 * LR_MIB);
+    struct span *span = make_resident(4 * LR_MIB);
     // Demand comes back again and again within the delay: no page is given back meanwhile.
     for (unsigned round = 0; round < 8; round++) {
         lr_span_free(span);
         expect_more_ticks(2);
-        EXPECT_UINT(dirty_bytes(), ==, 48 * LR_MIB);
-        span = lr_span_alloc_large(48 * LR_MIB >> LR_PAGE_SHIFT, 1);
+        EXPECT_UINT(dirty_bytes(), ==, 4 * LR_MIB);
+        span = lr_span_alloc_large(4 * LR_MIB >> LR_PAGE_SHIFT, 1);
         EXPECT(!span->zeroed);
     }
     EXPECT_UINT(lr_release_counts().pages, ==, 0);
     // When it stays away, all of it goes; what is used stays.
     lr_span_free(span);
-    size_t released = 48 * LR_MIB;
-    EXPECT(test_wait_until(has_released, &released, 5000));
-    EXPECT_UINT(lr_release_counts().pages << LR_PAGE_SHIFT, ==, 48 * LR_MIB);
+    size_t released = 4 * LR_MIB;
+    EXPECT(test_wait_until(has_released, &released, 8000));
+    EXPECT_UINT(lr_release_counts().pages << LR_PAGE_SHIFT, ==, 4 * LR_MIB);
     EXPECT_UINT(dirty_bytes(), ==, 0);
     EXPECT_UINT(lr_span_bytes(kept), ==, 16 * LR_MIB);
 }
