@@ -9,6 +9,7 @@
 #include "cache/central.h"
 #include "conf/options.h"
 #include "heap/release.h"
+#include "heap/scavenger.h"
 #include "heap/span_heap.h"
 #include "os/os.h"
 
@@ -19,6 +20,8 @@ enum {
 };
 
 #define MS_NS ((uint64_t)1000000)
+// Under load blocks are taken again when it swings back, and the huge page would have been broken.
+#define AGE_LOAD_NS (5000 * MS_NS)
 #define AGE_MIN_NS (500 * MS_NS) // looking costs more than a tick otherwise does
 
 static atomic_u64 total_bytes;
@@ -107,7 +110,8 @@ bool lr_span_pages_age(uint64_t now_ns) {
     // Ticks exclude each other, so plain.
     static uint64_t looked_ns;
     static bool more;
-    uint64_t delay_ns = lr_max(lr_opt_scavenge_delay_ms() * MS_NS, AGE_MIN_NS);
+    uint64_t delay_ns = lr_max(lr_opt_scavenge_delay_ms() * MS_NS,
+                               lr_scavenger_sees_load() ? AGE_LOAD_NS : AGE_MIN_NS);
     if (now_ns - looked_ns < delay_ns || !pages_are_small_enough()) {
         return more;
     }

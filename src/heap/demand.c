@@ -7,10 +7,9 @@
 // watch becomes longest at once, all of its demand counts in full, and that many pages more are
 // kept. Without such refaults both shrink step by step, and when the load ends they are given up.
 //
-// A few MiB are worth less than their refaults: they are judged by the longest watch at once.
+// By the longest watch at once are judged a few MiB, which are worth less than their refaults, and
+// what is more than could be taken again within what is tolerated.
 #include "heap/demand.h"
-
-#include <stdbool.h>
 
 #include "base/bits.h"
 
@@ -20,13 +19,15 @@ enum {
     REFAULT_RATE = 24576, // pages a second that are tolerated: 192 MiB
     REFAULT_BURST = 16384,
     LITTLE = 512,    // pages
-    BUSY_MIN = 64,   // pages taken in a sample; a few spans now and then are no load
+    BUSY_MIN = 64,   // pages taken within BUSY_NS; a few spans now and then are no load
     IDLE_DELAYS = 2, // without load: it is over
 };
 
 #define S_NS ((uint64_t)1000000000)
 #define LONGEST_NS (8 * S_NS)
+#define BUSY_NS (S_NS / 4)
 #define IDLE_MIN_NS (2 * S_NS)
+#define QUIET_MIN_NS (4 * S_NS) // what was returned is remembered for as long at least
 
 static void note_peak(struct demand *demand, const struct demand_sample *sample,
                       uint64_t delay_ns) {
@@ -67,7 +68,12 @@ static size_t refaults_that_count(struct demand *demand, size_t refaults, uint64
 // False if no load is on the heap.
 static bool adapt(struct demand *demand, const struct demand_sample *sample, uint64_t delay_ns) {
     uint64_t now_ns = sample->now_ns;
-    if (sample->taken_pages >= BUSY_MIN) {
+    if (now_ns - demand->taken_since_ns >= BUSY_NS) {
+        demand->taken_since_ns = now_ns;
+        demand->taken = 0;
+    }
+    demand->taken += sample->taken_pages;
+    if (demand->taken >= BUSY_MIN) {
         demand->idle_since_ns = now_ns;
     }
     size_t refaults = lr_min(sample->taken_clean, demand->released);
@@ -83,7 +89,7 @@ static bool adapt(struct demand *demand, const struct demand_sample *sample, uin
         demand->extra += refaults;
         demand->quiet_since_ns = now_ns;
     } else if (now_ns - demand->quiet_since_ns >=
-               2 * delay_ns * demand->watched / LR_DEMAND_STEPS) {
+               lr_max(2 * delay_ns * demand->watched / LR_DEMAND_STEPS, QUIET_MIN_NS)) {
         demand->watched = (uint32_t)lr_max(demand->watched / 2, LR_DEMAND_STEPS);
         demand->extra /= 2;
         demand->released /= 2;
@@ -107,15 +113,17 @@ size_t lr_demand_keep(struct demand *demand, const struct demand_sample *sample,
                       uint64_t delay_ns) {
     note_peak(demand, sample, delay_ns);
     bool load = adapt(demand, sample, delay_ns);
+    demand->load = load;
     bool learned = demand->watched > LR_DEMAND_STEPS;
     size_t slack = load ? sample->slack_pages : 0;
     size_t keep = surplus(demand, demand->watched, !learned, sample->used_pages) +
                   lr_max(demand->extra, slack);
-    if (!load || keep >= LITTLE) {
+    if (!load) {
         return keep;
     }
-    size_t more = surplus(demand, longest_watch(delay_ns), false, sample->used_pages);
-    return lr_max(keep, lr_min(more, LITTLE));
+    size_t longest = surplus(demand, longest_watch(delay_ns), false, sample->used_pages);
+    size_t costly = longest - lr_min(longest, REFAULT_BURST);
+    return lr_max(keep, lr_max(lr_min(longest, LITTLE), costly));
 }
 
 void lr_demand_note_released(struct demand *demand, size_t pages) { demand->released += pages; }

@@ -4,6 +4,7 @@
 #ifndef LARDER_HEAP_DEMAND_H
 #define LARDER_HEAP_DEMAND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,11 +16,14 @@ enum {
 struct demand {
     size_t peaks[LR_DEMAND_STEPS * LR_DEMAND_LONGEST]; // of used pages, a step each
     uint64_t step_since_ns;
-    uint32_t at;             // the step that is watched now
-    uint32_t watched;        // steps that count: the watch; 0 stands for one delay
-    size_t released;         // pages returned that were not taken again so far
-    size_t extra;            // pages kept beyond the demand
-    size_t tolerated;        // refaults that may still come before they count
+    uint32_t at;      // the step that is watched now
+    uint32_t watched; // steps that count: the watch; 0 stands for one delay
+    size_t released;  // pages returned that were not taken again so far
+    size_t extra;     // pages kept beyond the demand
+    size_t tolerated; // refaults that may still come before they count
+    size_t taken;     // pages since taken_since_ns
+    uint64_t taken_since_ns;
+    bool load;               // enough was taken lately
     uint64_t sampled_ns;     // time of the last sample
     uint64_t quiet_since_ns; // the watch was last changed
     uint64_t idle_since_ns;  // too few pages were taken since to be a load

@@ -78,6 +78,8 @@ static void wake(void) {
     lr_os_futex_wake_shared(word, 1);
 }
 
+bool lr_scavenger_sees_load(void) { return scavenger.demand.load; }
+
 // Time to the next tick as the delay wants it.
 static uint64_t period_ns(void) {
     uint64_t step = lr_opt_scavenge_delay_ms() * MS_NS / LR_DEMAND_STEPS;

@@ -37,6 +37,9 @@ void lr_scavenger_set_service(struct lr_scavenger_service service);
 // a futex that is not private); NULL: on its own. Only from publish().
 void lr_scavenger_sleep_on(atomic_u32 *word);
 
+// For tasks: whether the last tick found a load on the heap.
+bool lr_scavenger_sees_load(void);
+
 void lr_scavenger_wake_slow(void);
 
 // Something may have become returnable: a cache was filled, blocks were freed. One load when the

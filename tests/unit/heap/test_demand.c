@@ -77,14 +77,30 @@ START_TEST(test_demand__refaults_lengthen_the_watch) {
     step(100000, 100000, 100000, 100000); // fresh memory is no refault
     for (int i = 0; i < 2 * LR_DEMAND_STEPS; i++)
         step(20000, 20000, 100, 0);
-    EXPECT_UINT(step(20000, 20000, 100, 0), ==, LITTLE);
+    EXPECT_UINT(step(20000, 20000, 100, 0), ==, 80000 - TOLERATED);
     lr_demand_note_released(&demand, 80000);
+    for (int i = 0; i < 2 * LR_DEMAND_STEPS; i++) // remembered for longer than the delay
+        step(20000, 20000, 100, 0);
     step(100000, 100000, 80000, 80000);
     for (uint64_t past = 0; past < LONGEST - 2 * STEP; past += STEP)
         EXPECT_UINT(step(20000, 20000, 100, 0), >=, 80000);
     for (uint64_t past = 0; past < 20 * LONGEST; past += STEP)
         step(20000, 20000, 100, 0);
     EXPECT_UINT(step(20000, 20000, 100, 0), <, 1000); // it was not wanted again
+}
+END_TEST
+
+// More than could be taken again without being noticed.
+START_TEST(test_demand__much_is_kept_while_there_is_a_load) {
+    begin();
+    EXPECT_UINT(step(100000, 100000, 100, 0), ==, 0);
+    for (uint64_t past = 0; past < LR_DEMAND_STEPS * STEP; past += STEP)
+        EXPECT_UINT(step(20000, 20000, 100, 0), >=, 80000 - TOLERATED);
+    for (uint64_t past = LR_DEMAND_STEPS * STEP; past < LONGEST - 2 * STEP; past += STEP)
+        EXPECT_UINT(step(20000, 20000, 100, 0), ==, 80000 - TOLERATED);
+    for (uint64_t past = 0; past < 4 * STEP; past += STEP)
+        step(20000, 20000, 100, 0);
+    EXPECT_UINT(step(20000, 20000, 100, 0), ==, 0);
 }
 END_TEST
 
@@ -145,6 +161,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_demand__samples_within_a_step_count_as_one);
     test_add(suite, test_demand__refaults_lengthen_the_watch);
     test_add(suite, test_demand__little_is_kept_while_there_is_a_load);
+    test_add(suite, test_demand__much_is_kept_while_there_is_a_load);
     test_add(suite, test_demand__some_refaults_are_tolerated);
     test_add(suite, test_demand__refaults_keep_what_is_split_up);
     test_add(suite, test_demand__when_the_load_ends_all_is_given_up);

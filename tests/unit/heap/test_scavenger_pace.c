@@ -149,7 +149,7 @@ START_TEST(test_scavenger_pace__inline_mode_returns_memory_while_others_free) {
     while (dirty_bytes() > LR_MIB) {
         EXPECT_UINT(test_now_ms(), <, end);
         lr_span_free(lr_span_alloc_large(1, 1));
-        test_sleep_ms(1);
+        test_sleep_ms(10); // no load
     }
     EXPECT(!lr_scavenger_counts().running);
 }
