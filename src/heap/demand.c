@@ -18,6 +18,9 @@ enum {
     LONGEST_MIN = 4,      // delays: the longest watch even if the delay is long
     REFAULT_RATE = 24576, // pages a second that are tolerated: 192 MiB
     REFAULT_BURST = 16384,
+    // A large block's pages are wanted all at once and nothing else would have to wait for them: a
+    // refault there counts as so many.
+    LARGE_WEIGHT = 8,
     LITTLE = 512,    // pages
     BUSY_MIN = 64,   // pages taken within BUSY_NS; a few spans now and then are no load
     IDLE_DELAYS = 2, // without load: it is over
@@ -77,7 +80,8 @@ static bool adapt(struct demand *demand, const struct demand_sample *sample, uin
         demand->idle_since_ns = now_ns;
     }
     size_t refaults = lr_min(sample->taken_clean, demand->released);
-    bool count = refaults_that_count(demand, refaults, now_ns) > 0;
+    size_t weighted = refaults + (LARGE_WEIGHT - 1) * lr_min(refaults, sample->large_clean);
+    bool count = refaults_that_count(demand, weighted, now_ns) > 0;
     bool idle = now_ns - demand->idle_since_ns >= lr_max(IDLE_DELAYS * delay_ns, IDLE_MIN_NS);
     if (demand->watched == 0 || idle) {
         reset(demand, now_ns);

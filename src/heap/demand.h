@@ -36,6 +36,7 @@ struct demand_sample {
     size_t peak_pages;  // highest used_pages
     size_t taken_pages; // by the heap's users
     size_t taken_clean; // of them, those that were not resident
+    size_t large_clean; // of these, those for large blocks
     size_t slack_pages; // not worth breaking a huge page for under load
 };
 

@@ -114,6 +114,7 @@ static bool return_surplus(uint64_t now_ns) {
                                    .peak_pages = counts.peak_used_pages,
                                    .taken_pages = counts.taken_pages,
                                    .taken_clean = counts.taken_clean,
+                                   .large_clean = counts.large_clean,
                                    .slack_pages = slack_pages()};
     size_t keep = lr_demand_keep(&scavenger.demand, &sample, lr_opt_scavenge_delay_ms() * MS_NS);
     if (counts.free_dirty_pages <= keep) {

@@ -263,14 +263,16 @@ static bool take_locked(struct page_request *request) {
         return false;
     }
     request->first = first;
-    size_t clean = 0; // pages that are about to be populated
+    size_t populated = 0; // clean pages that stop being so before they are taken
     if (pages % LR_PAGES_PER_HUGE != 0 &&
         begin_huge_page((uint32_t)((first + pages - 1) / LR_PAGES_PER_HUGE), request)) {
-        clean = pages % LR_PAGES_PER_HUGE;
+        populated = pages % LR_PAGES_PER_HUGE;
     }
     struct span_heap_counts *counts = &heap.counts;
-    counts->taken_clean += clean;
-    request->zeroed = take_for_span(first, pages) + clean == pages;
+    size_t clean = take_for_span(first, pages) + populated;
+    counts->taken_clean += populated;
+    counts->large_clean += request->large ? clean : 0;
+    request->zeroed = clean == pages;
     counts->small_spans += !request->large;
     counts->large_spans += request->large;
     counts->large_pages += request->large ? pages : 0;
@@ -529,6 +531,7 @@ struct span_heap_counts lr_span_heap_take_recent(void) {
     heap.counts.peak_used_pages = counts.used_pages - heap.claimed_pages;
     heap.counts.taken_pages = 0;
     heap.counts.taken_clean = 0;
+    heap.counts.large_clean = 0;
     lr_unlock(&lr_span_heap_lock);
     return counts;
 }

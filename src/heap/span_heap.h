@@ -15,6 +15,7 @@ struct span_heap_counts {
     size_t peak_used_pages; // highest used_pages
     size_t taken_pages;     // taken by spans
     size_t taken_clean;     // of them, those that were clean
+    size_t large_clean;     // of these, those for large blocks
     size_t small_spans;
     size_t large_spans;
     size_t large_pages;
