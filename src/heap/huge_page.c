@@ -5,6 +5,7 @@
 
 #include "base/bits.h"
 #include "base/fail.h"
+#include "os/os.h"
 
 enum { WORDS = 4 };
 
@@ -105,4 +106,20 @@ unsigned lr_huge_next_dirty(const struct huge_page *huge, unsigned from, unsigne
     }
     *first = start;
     return next_bit(busy, start, true) - start;
+}
+
+size_t lr_huge_dirty_hole(const struct huge_page *huge, size_t most, unsigned *first) {
+    unsigned unit = (unsigned)lr_max(lr_os_page_bytes() >> LR_PAGE_SHIFT, 1);
+    unsigned from = 0;
+    unsigned length;
+    while ((length = lr_huge_next_dirty(huge, from, first)) != 0) {
+        unsigned start = (unsigned)lr_align_up(*first, unit);
+        unsigned end = (unsigned)lr_align_down(*first + length, unit);
+        if (start < end) {
+            *first = start;
+            return lr_min(end - start, lr_align_up(most, unit));
+        }
+        from = *first + length;
+    }
+    return 0;
 }

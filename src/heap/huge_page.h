@@ -62,4 +62,8 @@ bool lr_huge_range_free(const struct huge_page *huge, unsigned first, unsigned p
 // length, 0 if there is none.
 unsigned lr_huge_next_dirty(const struct huge_page *huge, unsigned from, unsigned *first);
 
+// The first dirty range whose ends lie on borders of OS pages: sets *first, returns its length, at
+// most about `most` pages; 0 if there is none.
+size_t lr_huge_dirty_hole(const struct huge_page *huge, size_t most, unsigned *first);
+
 #endif

@@ -536,23 +536,6 @@ struct span_heap_counts lr_span_heap_take_recent(void) {
     return counts;
 }
 
-// The first dirty range in a partly used huge page whose ends lie on OS page borders.
-static size_t dirty_hole(const struct huge_page *huge, size_t most, unsigned *first) {
-    unsigned unit = (unsigned)lr_max(lr_os_page_bytes() >> LR_PAGE_SHIFT, 1);
-    unsigned from = 0;
-    unsigned length;
-    while ((length = lr_huge_next_dirty(huge, from, first)) != 0) {
-        unsigned start = (unsigned)lr_align_up(*first, unit);
-        unsigned end = (unsigned)lr_align_down(*first + length, unit);
-        if (start < end) {
-            *first = start;
-            return lr_min(end - start, lr_align_up(most, unit));
-        }
-        from = *first + length;
-    }
-    return 0;
-}
-
 size_t lr_span_heap_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page, size_t *dirty) {
     size_t pages = 0;
     lr_lock(&lr_span_heap_lock);
@@ -568,7 +551,7 @@ size_t lr_span_heap_claim_dirty(size_t most, uint32_t *cursor, size_t *first_pag
         for (; pages == 0 && number < end; number += pages == 0) {
             unsigned at;
             if (huge_at(number)->state == HUGE_PARTIAL) {
-                pages = dirty_hole(huge_at(number), most, &at);
+                pages = lr_huge_dirty_hole(huge_at(number), most, &at);
                 *first_page = number * LR_PAGES_PER_HUGE + at;
             }
         }
