@@ -8,6 +8,7 @@
 #include "../support/heap_check.h"
 #include "../support/support.h"
 #include "cache/thread_cache.h"
+#include "conf/options.h"
 #include "heap/huge_page.h"
 #include "heap/span_heap.h"
 #include "heap/window.h"
@@ -17,6 +18,8 @@ static void *blocks[COUNT];
 
 static void use_heap(void) {
     struct test_rng rng = {test_seed()};
+    larder_free(larder_malloc(1)); // reads the options
+    EXPECT_INT(lr_option_set("scavenger", LR_SCAVENGER_OFF), ==, 0);
     for (unsigned i = 0; i < COUNT; i++)
         blocks[i] = larder_malloc(test_rng_size(&rng, i % 50 == 0 ? 3000000 : 20000));
     for (unsigned i = 0; i < COUNT; i += 1 + (unsigned)test_rng_below(&rng, 3)) {
