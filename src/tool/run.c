@@ -121,7 +121,7 @@ static bool set_preload(const char *library) {
 
 struct request {
     const char *preset;
-    const char *library;
+    const char *preload;
     const char **assignments; // room for as many as there are arguments
     size_t count;
 };
@@ -141,7 +141,7 @@ static bool parse(int argc, char **argv, struct request *out) {
         if (letter == 'p') {
             out->preset = optarg;
         } else if (letter == 'l') {
-            out->library = optarg;
+            out->preload = optarg;
         } else {
             out->assignments[out->count++] = optarg;
         }
@@ -193,7 +193,7 @@ int lr_cmd_run(int argc, char **argv) {
     } else if (optind >= argc) {
         (void)lr_tool_usage("run", "run needs a program");
     } else if (set_environment(&request)) {
-        status = execute(request.library, argv + optind);
+        status = execute(request.preload, argv + optind);
     }
     free(request.assignments);
     return status;
