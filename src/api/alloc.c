@@ -14,6 +14,7 @@
 #include "cache/thread_cache.h"
 #include "hard/hard.h"
 #include "os/os.h"
+#include "prof/guard.h"
 
 LR_HOT void *larder_malloc(size_t size) {
     void *block;
@@ -141,7 +142,9 @@ static LR_NOINLINE void *realloc_slow(void *block, size_t size) {
     }
     size_t bytes = lr_block_bytes(block);
     if (LR_UNLIKELY(bytes == 0)) {
-        lr_misuse_report(LR_MISUSE_REALLOC, block);
+        if (!lr_guard_report_free(block)) {
+            lr_misuse_report(LR_MISUSE_REALLOC, block);
+        }
         return fail(EINVAL);
     }
     if (lr_good_size(size, LR_MIN_ALIGN) == bytes) {

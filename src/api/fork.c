@@ -17,6 +17,7 @@
 #include "heap/release.h"
 #include "heap/scavenger.h"
 #include "heap/span_heap.h"
+#include "prof/guard.h"
 #include "prof/sample.h"
 
 static struct lr_lock fork_lock = LR_LOCK_INIT(LR_RANK_FORK);
@@ -28,6 +29,7 @@ static void for_each_lock(void (*visit)(struct lr_lock *)) {
     visit(&lr_scavenger_lock);
     visit(&lr_release_lock);
     visit(&lr_sample_lock);
+    visit(&lr_guard_lock);
     for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
         visit(lr_transfer_lock(c));
     }

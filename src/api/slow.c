@@ -14,6 +14,7 @@
 #include "hard/hard.h"
 #include "heap/large.h"
 #include "heap/scavenger.h"
+#include "prof/guard.h"
 #include "prof/sample.h"
 
 // Between the two the owner's bins change: the scavenger keeps off, and a forked child does not
@@ -195,7 +196,7 @@ LR_NOINLINE void lr_free_slow(void *block) {
     }
     if (LR_UNLIKELY(lr_hardened) && lr_hard_owns(block)) {
         lr_hard_free(block);
-    } else if (!lr_large_free(block)) {
+    } else if (!lr_large_free(block) && !lr_guard_report_free(block)) {
         lr_misuse_report(LR_MISUSE_FREE, block);
     }
     errno = saved_errno;

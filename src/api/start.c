@@ -20,6 +20,7 @@
 #include "heap/window.h"
 #include "os/os.h"
 #include "prof/dump.h"
+#include "prof/guard.h"
 #include "prof/profile.h"
 #include "sync/lock.h"
 
@@ -28,6 +29,11 @@ enum { STATS_FD_MIN = 500 }; // out of the way of programs that expect low numbe
 atomic_u32 lr_started;
 static struct lr_lock start_lock = LR_LOCK_INIT(LR_RANK_INIT);
 static int report_fd = -1;
+
+static void follow_options(void) {
+    lr_profile_follow_options();
+    lr_guard_follow_options();
+}
 
 static bool start_locked(void) {
     lr_os_init();
@@ -46,8 +52,9 @@ static bool start_locked(void) {
     if (lr_opt_hardened() != 0) {
         lr_hard_enable();
     }
-    lr_options_set_watcher(lr_profile_follow_options);
-    lr_profile_follow_options();
+    lr_guard_init();
+    lr_options_set_watcher(follow_options);
+    follow_options();
     lr_scavenger_set_service(
         (struct lr_scavenger_service){.publish = lr_channel_publish, .serve = lr_channel_serve});
     return true;

@@ -104,6 +104,20 @@ bool lr_os_proc_is_ours(void);
 // True if the calling thread is the only one left, not counting a main thread that has ended.
 bool lr_os_only_thread_left(void);
 
+// ---- Faults (os_signal.c) ----
+
+// Called in the thread that faulted, in a signal handler: true if the access shall be tried again;
+// false leaves the fault to whoever handled SIGSEGV before.
+struct lr_os_registers {
+    size_t pc;
+    size_t stack_pointer;
+    size_t frame_pointer;
+};
+typedef bool lr_os_fault_handler(void *address, const struct lr_os_registers *at);
+// Puts `function` before the handler of SIGSEGV that is installed now, unless it is there already.
+// One function for the life of the process; one thread at a time. Keeps errno.
+void lr_os_watch_faults(lr_os_fault_handler *function);
+
 // ---- The own address space (os_self.c) ----
 
 // Copies memory of this process that may not be there; how many bytes could be read. 0 also where

@@ -9,6 +9,7 @@
 #include "heap/huge_page.h"
 #include "heap/span_heap.h"
 #include "os/os.h"
+#include "prof/frames.h"
 #include "prof/module.h"
 #include "prof/profile.h"
 #include "prof/stack_table.h"
@@ -174,19 +175,6 @@ static bool next_leak(struct lr_stack **stack, double *bytes) {
     return found != NULL;
 }
 
-struct place_search {
-    struct lr_print *print;
-    size_t pc;
-};
-
-static void print_place(const struct lr_os_mapping *mapping, void *context) {
-    struct place_search *search = context;
-    if (search->pc >= mapping->start && search->pc < mapping->end) {
-        lr_print_f(search->print, "      %s+0x%zx\n", mapping->path,
-                   search->pc - 1 - mapping->start + mapping->offset);
-    }
-}
-
 int lr_profile_leaks(int fd) {
     char buffer[BUFFER_BYTES];
     struct lr_print p;
@@ -209,10 +197,7 @@ int lr_profile_leaks(int fd) {
         lr_print_bytes(&p, (uint64_t)(bytes + 0.5));
         lr_print_f(&p, " in %ju blocks, allocated by\n",
                    (uintmax_t)(stack->sums.live_objects + 0.5));
-        for (uint32_t f = 0; f < stack->depth && f < LEAK_FRAMES; f++) {
-            struct place_search search = {.print = &p, .pc = stack->pcs[f]};
-            (void)lr_os_each_mapping(print_place, &search);
-        }
+        lr_frames_print(&p, stack->pcs, (unsigned)lr_min(stack->depth, LEAK_FRAMES));
     }
     return lr_print_flush(&p);
 }

@@ -4,7 +4,7 @@
 #include "cache/sampler.h"
 #include "conf/options.h"
 #include "os/os.h"
-#include "prof/module.h"
+#include "prof/frames.h"
 #include "prof/stack_table.h"
 #include "prof/unwind.h"
 
@@ -37,25 +37,10 @@ void lr_profile_note_peak_locked(struct lr_stack *stack) {
     }
 }
 
-// How many of the innermost frames are Larder's own. In a static executable they cannot be told
-// from the program's by their mapping: there it is none, and `larder profile` knows them by their
-// names.
-static unsigned own_frames(const size_t *pcs, unsigned depth) {
-    const struct lr_module *own = lr_module_find((size_t)lr_unwind);
-    unsigned count = 0;
-    if (own == NULL || own == lr_module_find(lr_os_program_entry())) {
-        return 0;
-    }
-    while (count < depth && pcs[count] >= own->start && pcs[count] < own->end) {
-        count++;
-    }
-    return count;
-}
-
 void lr_profile_begin(struct lr_sample *sample, uint64_t mean) {
     size_t pcs[LR_UNWIND_MOST];
     unsigned depth = lr_unwind(pcs, LR_UNWIND_MOST);
-    unsigned own = own_frames(pcs, depth);
+    unsigned own = lr_frames_own(pcs, depth);
     sample->weight = mean != 0 ? 1 / lr_sample_chance(sample->bytes, mean) : 1;
     sample->born_ns = lr_os_now_ns();
     lr_lock(&lr_sample_lock);

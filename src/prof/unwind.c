@@ -86,6 +86,26 @@ static bool step_by_frame_pointer(struct cursor *c) {
     return true;
 }
 
+static unsigned walk(struct cursor *c, size_t *pcs, unsigned most) {
+    unsigned count = 0;
+    while (count < most) {
+        struct lr_frame_rule rule;
+        // A return address may be the first one behind its function: one less is inside.
+        bool known = lr_cfi_find(c->pc - 1, &rule);
+        if (!known) {
+            if (!is_code(c, c->pc)) {
+                break;
+            }
+            known = lr_cfi_find(c->pc - 1, &rule); // is_code() may have learnt of its module
+        }
+        pcs[count++] = c->pc;
+        if (!(known ? step_by_rule(c, &rule) : step_by_frame_pointer(c))) {
+            break;
+        }
+    }
+    return count;
+}
+
 LR_NOINLINE unsigned lr_unwind(size_t *pcs, unsigned most) {
     const size_t *frame = __builtin_frame_address(0);
     struct cursor c = {
@@ -94,21 +114,15 @@ LR_NOINLINE unsigned lr_unwind(size_t *pcs, unsigned most) {
         .frame_pointer = frame[0],
         .readable = ((size_t)(frame + 2) | (lr_os_page_bytes() - 1)) + 1,
     };
-    unsigned count = 0;
-    while (count < most) {
-        struct lr_frame_rule rule;
-        // A return address may be the first one behind its function: one less is inside.
-        bool known = lr_cfi_find(c.pc - 1, &rule);
-        if (!known) {
-            if (!is_code(&c, c.pc)) {
-                break;
-            }
-            known = lr_cfi_find(c.pc - 1, &rule); // is_code() may have learnt of its module
-        }
-        pcs[count++] = c.pc;
-        if (!(known ? step_by_rule(&c, &rule) : step_by_frame_pointer(&c))) {
-            break;
-        }
-    }
-    return count;
+    return walk(&c, pcs, most);
+}
+
+unsigned lr_unwind_from(const struct lr_os_registers *from, size_t *pcs, unsigned most) {
+    struct cursor c = {
+        .pc = from->pc + 1, // as a return address, which lies behind its instruction
+        .stack_pointer = from->stack_pointer,
+        .frame_pointer = from->frame_pointer,
+        .readable = 0, // nothing is known of that stack
+    };
+    return walk(&c, pcs, most);
 }

@@ -9,9 +9,13 @@
 
 #include <stddef.h>
 
+#include "os/os.h"
+
 enum { LR_UNWIND_MOST = 100 };
 
 // Fills pcs[0..n), the innermost first, beginning in the caller; at most `most`.
 unsigned lr_unwind(size_t *pcs, unsigned most);
+// The same of code that a signal interrupted.
+unsigned lr_unwind_from(const struct lr_os_registers *from, size_t *pcs, unsigned most);
 
 #endif

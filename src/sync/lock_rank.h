@@ -13,6 +13,7 @@ enum lr_lock_rank {
     LR_RANK_SCAVENGER, // starting, stopping the background thread (heap/scavenger.c)
     LR_RANK_RELEASE,   // one batch of pages on its way to the OS (heap/release.c)
     LR_RANK_SAMPLE,    // samples of allocations (prof/sample.c)
+    LR_RANK_GUARD,     // places of sampled guards (prof/guard.c)
     LR_RANK_TRANSFER,  // batches of one size class (cache/transfer.c); one of the array at a time
     LR_RANK_CENTRAL,   // spans of one size class (cache/central.c); one of the array at a time
     LR_RANK_GUARDED,   // large blocks and the quarantine of hardened mode (hard/pages.c)

@@ -22,6 +22,7 @@ src/base/fail.c|stdlib.h|abort
 src/base/print.c|unistd.h|writes without src/os, which is a layer above
 src/base/print.c|sys/syscall.h|the same
 src/cache/misuse.c|stdlib.h|abort
+src/prof/guard.c|stdlib.h|abort
 src/cache/thread_state.c|pthread.h|the key whose destructor ends a thread cache
 src/api/fork.c|pthread.h|pthread_atfork
 src/api/start.c|fcntl.h|keeps a copy of stderr for the statistics at exit

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "prof/frames.h"
+
+#include "os/os.h"
+#include "prof/module.h"
+#include "prof/unwind.h"
+
+// How many of the innermost frames are Larder's own. In a static executable they cannot be told
+// from the program's by their mapping: there it is none, and `larder profile` knows them by their
+// names.
+unsigned lr_frames_own(const size_t *pcs, unsigned depth) {
+    const struct lr_module *own = lr_module_find((size_t)lr_unwind);
+    unsigned count = 0;
+    if (own == NULL || own == lr_module_find(lr_os_program_entry())) {
+        return 0;
+    }
+    while (count < depth && pcs[count] >= own->start && pcs[count] < own->end) {
+        count++;
+    }
+    return count;
+}
+
+struct place_search {
+    struct lr_print *print;
+    size_t pc;
+};
+
+static void print_place(const struct lr_os_mapping *mapping, void *context) {
+    struct place_search *search = context;
+    if (search->pc >= mapping->start && search->pc < mapping->end) {
+        lr_print_f(search->print, "      %s+0x%zx\n", mapping->path,
+                   search->pc - 1 - mapping->start + mapping->offset);
+    }
+}
+
+void lr_frames_print(struct lr_print *p, const size_t *pcs, unsigned depth) {
+    for (unsigned i = 0; i < depth; i++) {
+        struct place_search search = {.print = p, .pc = pcs[i]};
+        (void)lr_os_each_mapping(print_place, &search);
+    }
+}

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+//   | no access | place 0 | no access | place 1 | no access | ...
+//
+// A block lies at the end of its place, so that an overrun faults at its first byte, or, one in
+// four, at the beginning. The rest of its first or last page is filled and looked at when it is
+// freed. What is known of a place is written by who takes or gives it, and read by whoever faults.
+#include "prof/guard.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/config.h"
+#include "base/print.h"
+#include "conf/options.h"
+#include "heap/meta.h"
+#include "os/os.h"
+#include "prof/frames.h"
+#include "prof/sample.h"
+#include "prof/unwind.h"
+
+enum {
+    PLACES = 256,
+    FRAMES = 16,
+    FILLER = 0xa5,
+    REPORT_BYTES = 1024,
+    STDERR = 2,
+};
+
+#define NO_ACCESS (64 * LR_KIB) // the largest OS page
+#define ROOM (64 * LR_KIB)
+#define STRIDE (ROOM + NO_ACCESS)
+#define POOL_BYTES (PLACES * STRIDE + NO_ACCESS)
+
+static_assert(LR_GUARD_BYTES_MAX <= ROOM, "a block fits its place");
+
+struct stack {
+    uint32_t thread;
+    uint32_t depth;
+    size_t pcs[FRAMES];
+};
+
+enum place_state { NEVER, LIVE, FREED };
+
+struct place {
+    atomic_u32 state; // enum place_state
+    uint32_t next;    // guarded by: lr_guard_lock; of the queue of places to take, 0: none
+    char *block;
+    size_t size;  // asked for
+    size_t bytes; // usable
+    struct stack allocated;
+    struct stack freed;
+};
+
+static struct {
+    char *base;           // NULL: no pool yet; set once, under lr_guard_lock
+    struct place *places; // as base
+    uint32_t first;       // guarded by: lr_guard_lock; the place that was freed longest ago + 1
+    uint32_t last;        // guarded by: lr_guard_lock
+    uint32_t fresh;       // guarded by: lr_guard_lock; places that were taken once
+    bool refused;         // guarded by: lr_guard_lock; there was no memory for a pool
+    atomic_u32 reporting; // the thread that prints, of several that fault
+} guard;
+
+struct lr_lock lr_guard_lock = LR_LOCK_INIT(LR_RANK_GUARD);
+
+static char *start_of(uint32_t index) { return guard.base + NO_ACCESS + (size_t)index * STRIDE; }
+
+static struct place *place_of(uint32_t index) { return &guard.places[index]; }
+
+// ---- Places come and go ----
+
+static bool make_pool_locked(void) {
+    if (guard.base != NULL || guard.refused) {
+        return guard.base != NULL;
+    }
+    struct place *places = lr_meta_alloc(PLACES * sizeof *places);
+    char *base = places != NULL ? lr_os_map(POOL_BYTES, NO_ACCESS) : NULL;
+    if (base == NULL || !lr_os_guard(base, POOL_BYTES)) {
+        guard.refused = true; // the little that was had stays, for once
+        return false;
+    }
+    memset(places, 0, PLACES * sizeof *places);
+    lr_os_name_range(base, POOL_BYTES, "larder guards");
+    guard.places = places;
+    guard.base = base;
+    return true;
+}
+
+// A place that is free; PLACES if there is none. New ones first, then the one freed longest ago.
+static uint32_t pop(void) {
+    uint32_t index = PLACES;
+    lr_lock(&lr_guard_lock);
+    if (make_pool_locked()) {
+        if (guard.fresh < PLACES) {
+            index = guard.fresh++;
+        } else if (guard.first != 0) {
+            index = guard.first - 1;
+            guard.first = place_of(index)->next;
+        }
+    }
+    lr_unlock(&lr_guard_lock);
+    return index;
+}
+
+static void push(uint32_t index) {
+    lr_lock(&lr_guard_lock);
+    place_of(index)->next = 0;
+    if (guard.first == 0) {
+        guard.first = index + 1;
+    } else {
+        place_of(guard.last)->next = index + 1;
+    }
+    guard.last = index;
+    lr_unlock(&lr_guard_lock);
+}
+
+// The first frames of `pcs` that are not Larder's own.
+static void note_frames(struct stack *stack, const size_t *pcs, unsigned depth) {
+    unsigned own = lr_frames_own(pcs, depth);
+    stack->thread = lr_os_thread_id();
+    stack->depth = (uint32_t)lr_min(depth - own, FRAMES);
+    memcpy(stack->pcs, pcs + own, stack->depth * sizeof *pcs);
+}
+
+static void note_stack(struct stack *stack) {
+    size_t pcs[2 * FRAMES];
+    note_frames(stack, pcs, lr_unwind(pcs, 2 * FRAMES));
+}
+
+// The accessible pages around a block.
+static char *pages_start(const struct place *p) {
+    return (char *)lr_align_down((size_t)p->block, lr_os_page_bytes());
+}
+
+static size_t pages_bytes(const struct place *p) {
+    char *end = (char *)lr_align_up((size_t)(p->block + p->bytes), lr_os_page_bytes());
+    return (size_t)(end - pages_start(p));
+}
+
+static bool on_fault(void *address, const struct lr_os_registers *at);
+
+static void *take(size_t size, size_t bytes) {
+    uint32_t index = bytes <= LR_GUARD_BYTES_MAX ? pop() : PLACES;
+    if (index == PLACES) {
+        return NULL;
+    }
+    struct place *p = place_of(index);
+    p->block = start_of(index) + (index % 4 == 3 ? 0 : ROOM - bytes);
+    p->size = size;
+    p->bytes = bytes;
+    note_stack(&p->allocated);
+    p->freed.depth = 0;
+    if (!lr_os_unguard(pages_start(p), pages_bytes(p))) {
+        push(index);
+        return NULL;
+    }
+    memset(pages_start(p), FILLER, (size_t)(p->block - pages_start(p)));
+    char *end = p->block + bytes;
+    memset(end, FILLER, (size_t)(pages_start(p) + pages_bytes(p) - end));
+    lr_store_release(&p->state, LIVE); // pairs with on_fault()
+    // Again and again, because the program may have installed a handler of its own meanwhile.
+    lr_lock(&lr_guard_lock);
+    lr_os_watch_faults(on_fault);
+    lr_unlock(&lr_guard_lock);
+    return p->block;
+}
+
+// ---- Reports ----
+
+static uint32_t index_of(const void *address) {
+    size_t offset = (size_t)address - (size_t)guard.base;
+    return guard.base != NULL && offset < POOL_BYTES
+               ? (uint32_t)lr_min(offset < NO_ACCESS / 2 ? 0 : (offset - NO_ACCESS / 2) / STRIDE,
+                                  PLACES - 1)
+               : PLACES;
+}
+
+static void print_stack(struct lr_print *out, const char *what, const struct stack *stack) {
+    lr_print_f(out, "  %s by thread %u at\n", what, stack->thread);
+    lr_frames_print(out, stack->pcs, stack->depth);
+}
+
+// `accessed`: its stack; NULL: there was none.
+static void report(const struct place *p, const char *what, const void *address,
+                   const struct stack *accessed) {
+    if (lr_opt_on_error() == LR_ON_ERROR_IGNORE) {
+        return;
+    }
+    char text[REPORT_BYTES];
+    struct lr_print out;
+    lr_print_init(&out, text, sizeof text, STDERR);
+    long at = (long)((const char *)address - p->block);
+    lr_print_f(&out, "larder: %s %p, byte %ld of a guarded block of %zu bytes at %p, thread %u\n",
+               what, address, at, p->size, (void *)p->block, lr_os_thread_id());
+    if (accessed != NULL) {
+        print_stack(&out, "accessed", accessed);
+    }
+    print_stack(&out, "allocated", &p->allocated);
+    if (p->freed.depth != 0) {
+        print_stack(&out, "freed", &p->freed);
+    }
+    lr_print_flush(&out);
+    if (lr_opt_on_error() == LR_ON_ERROR_ABORT) {
+        abort();
+    }
+}
+
+// A fault in the pool is misuse in any case. With LARDER_ON_ERROR other than abort the page becomes
+// accessible, and the program goes on.
+static bool on_fault(void *address, const struct lr_os_registers *at) {
+    uint32_t index = index_of(address);
+    if (index == PLACES) {
+        return false;
+    }
+    uint32_t nobody = 0;
+    uint32_t self = lr_os_thread_id();
+    while (!lr_cas_acquire(&guard.reporting, &nobody, self)) {
+        if (nobody == self) {
+            return false; // a fault of the report itself
+        }
+        lr_os_futex_wait(&guard.reporting, nobody, 1000000);
+        nobody = 0;
+    }
+    struct place *p = place_of(index);
+    // Acquire pairs with take() and give(): the stacks are those of the state.
+    uint32_t state = lr_load_acquire(&p->state);
+    if (state != NEVER) {
+        size_t pcs[FRAMES];
+        struct stack accessed;
+        note_frames(&accessed, pcs, lr_unwind_from(at, pcs, FRAMES));
+        const char *what = state == FREED               ? "use after free of"
+                           : (char *)address < p->block ? "underflow to"
+                                                        : "overflow to";
+        report(p, what, address, &accessed);
+    }
+    size_t page = lr_os_page_bytes();
+    bool opened = lr_os_unguard((void *)lr_align_down((size_t)address, page), page);
+    lr_store_release(&guard.reporting, 0);
+    return opened;
+}
+
+// Where the filler between two addresses was changed; NULL: nowhere.
+static const char *changed(const char *from, const char *to) {
+    while (from < to && (unsigned char)*from == FILLER) {
+        from++;
+    }
+    return from < to ? from : NULL;
+}
+
+static void give(void *block, size_t size, size_t bytes) {
+    (void)size;
+    uint32_t index = index_of(block);
+    struct place *p = place_of(index);
+    note_stack(&p->freed);
+    const char *end = (char *)block + bytes;
+    const char *under = changed(pages_start(p), block);
+    const char *over = changed(end, pages_start(p) + pages_bytes(p));
+    lr_store_release(&p->state, FREED); // pairs with on_fault()
+    if (under != NULL || over != NULL) {
+        report(p,
+               over != NULL ? "overflow, seen at the free, to" : "underflow, seen at the free, to",
+               over != NULL ? over : under, NULL);
+    }
+    // The whole place: a report may have made more of it accessible. Memory goes with it.
+    if (!lr_os_guard(start_of(index), ROOM)) {
+        memset(pages_start(p), 0, pages_bytes(p));
+    }
+    push(index);
+}
+
+bool lr_guard_report_free(const void *pointer) {
+    uint32_t index = index_of(pointer);
+    if (index == PLACES || lr_load_acquire(&place_of(index)->state) == NEVER) {
+        return false;
+    }
+    struct place *p = place_of(index);
+    struct stack here;
+    note_stack(&here);
+    bool twice = lr_load_relaxed(&p->state) == FREED && pointer == p->block;
+    report(p, twice ? "double free of" : "invalid free of", pointer, &here);
+    return true;
+}
+
+void lr_guard_init(void) {
+    static const struct lr_sample_place places = {.take = take, .give = give};
+    lr_sample_set_place(&places);
+}
+
+void lr_guard_follow_options(void) {
+    uint64_t mean;
+    do {
+        mean = lr_opt_guard_sample();
+        lr_sample_set_mean(LR_SAMPLE_GUARD, mean);
+        // Again if another thread changed the option and applied it before this store.
+    } while (mean != lr_opt_guard_sample());
+}
