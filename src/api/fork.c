@@ -77,6 +77,7 @@ static void after_fork_in_child(void) {
     lr_lock_reset_in_child(&fork_lock);
     lr_scavenger_after_fork_child();
     lr_channel_after_fork_child();
+    lr_guard_after_fork_child();
     lr_thread_state_after_fork_child();
 }
 

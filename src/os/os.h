@@ -106,16 +106,18 @@ bool lr_os_only_thread_left(void);
 
 // ---- Faults (os_signal.c) ----
 
-// Called in the thread that faulted, in a signal handler: true if the access shall be tried again;
-// false leaves the fault to whoever handled SIGSEGV before.
 struct lr_os_registers {
     size_t pc;
     size_t stack_pointer;
     size_t frame_pointer;
 };
+// Called in the thread that faulted, in a signal handler: true if the access shall be tried again;
+// false leaves the fault to whoever handled SIGSEGV before.
 typedef bool lr_os_fault_handler(void *address, const struct lr_os_registers *at);
-// Puts `function` before the handler of SIGSEGV that is installed now, unless it is there already.
-// One function for the life of the process; one thread at a time. Keeps errno.
+// Puts `function` before the handler of SIGSEGV that is installed now, unless it is there already,
+// or the program has installed eight different ones since the first call and none of ours can be
+// put before them any more. One function for the life of the process; one thread at a time. Keeps
+// errno.
 void lr_os_watch_faults(lr_os_fault_handler *function);
 
 // ---- The own address space (os_self.c) ----

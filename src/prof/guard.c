@@ -43,8 +43,9 @@ struct stack {
 enum place_state { NEVER, LIVE, FREED };
 
 struct place {
-    atomic_u32 state; // enum place_state
-    uint32_t next;    // guarded by: lr_guard_lock; of the queue of places to take, 0: none
+    atomic_u32 state;  // enum place_state
+    atomic_u32 opened; // a report made pages around the block accessible
+    uint32_t next;     // guarded by: lr_guard_lock; of the queue of places to take, 0: none
     char *block;
     size_t size;  // asked for
     size_t bytes; // usable
@@ -53,8 +54,8 @@ struct place {
 };
 
 static struct {
-    char *base;           // NULL: no pool yet; set once, under lr_guard_lock
-    struct place *places; // as base
+    _Atomic(char *) base; // NULL: no pool yet; set once, under lr_guard_lock
+    struct place *places; // written before base, immutable after
     uint32_t first;       // guarded by: lr_guard_lock; the place that was freed longest ago + 1
     uint32_t last;        // guarded by: lr_guard_lock
     uint32_t fresh;       // guarded by: lr_guard_lock; places that were taken once
@@ -64,26 +65,35 @@ static struct {
 
 struct lr_lock lr_guard_lock = LR_LOCK_INIT(LR_RANK_GUARD);
 
-static char *start_of(uint32_t index) { return guard.base + NO_ACCESS + (size_t)index * STRIDE; }
+// Acquire pairs with make_pool_locked(): who sees the pool sees its places.
+static char *base(void) { return lr_load_acquire(&guard.base); }
+
+static char *start_of(uint32_t index) { return base() + NO_ACCESS + (size_t)index * STRIDE; }
 
 static struct place *place_of(uint32_t index) { return &guard.places[index]; }
 
 // ---- Places come and go ----
 
 static bool make_pool_locked(void) {
-    if (guard.base != NULL || guard.refused) {
-        return guard.base != NULL;
+    if (base() != NULL || guard.refused) {
+        return base() != NULL;
     }
     struct place *places = lr_meta_alloc(PLACES * sizeof *places);
-    char *base = places != NULL ? lr_os_map(POOL_BYTES, NO_ACCESS) : NULL;
-    if (base == NULL || !lr_os_guard(base, POOL_BYTES)) {
-        guard.refused = true; // the little that was had stays, for once
+    char *pool = places != NULL ? lr_os_map(POOL_BYTES, NO_ACCESS) : NULL;
+    if (pool == NULL || !lr_os_guard(pool, POOL_BYTES)) {
+        guard.refused = true;
+        if (pool != NULL) {
+            lr_os_unmap(pool, POOL_BYTES);
+        }
+        if (places != NULL) {
+            lr_meta_free(places, PLACES * sizeof *places);
+        }
         return false;
     }
     memset(places, 0, PLACES * sizeof *places);
-    lr_os_name_range(base, POOL_BYTES, "larder guards");
+    lr_os_name_range(pool, POOL_BYTES, "larder guards");
     guard.places = places;
-    guard.base = base;
+    lr_store_release(&guard.base, pool); // pairs with base()
     return true;
 }
 
@@ -169,8 +179,9 @@ static void *take(size_t size, size_t bytes) {
 // ---- Reports ----
 
 static uint32_t index_of(const void *address) {
-    size_t offset = (size_t)address - (size_t)guard.base;
-    return guard.base != NULL && offset < POOL_BYTES
+    const char *pool = base();
+    size_t offset = (size_t)address - (size_t)pool;
+    return pool != NULL && offset < POOL_BYTES
                ? (uint32_t)lr_min(offset < NO_ACCESS / 2 ? 0 : (offset - NO_ACCESS / 2) / STRIDE,
                                   PLACES - 1)
                : PLACES;
@@ -206,6 +217,20 @@ static void report(const struct place *p, const char *what, const void *address,
     }
 }
 
+// Read with the place possibly on its way to somebody else, of which nothing worse than a wrong
+// word comes: what is read is printed, and leads nowhere.
+static const char *what_faulted(const struct place *p, uint32_t state, const void *address) {
+    if (state == FREED) {
+        return "use after free of";
+    }
+    if ((const char *)address < p->block) {
+        return "underflow to";
+    }
+    // The block itself cannot be accessed: another thread took the place just now, or the program
+    // has changed the protection of its own memory.
+    return (const char *)address < p->block + p->bytes ? "fault at" : "overflow to";
+}
+
 // A fault in the pool is misuse in any case. With LARDER_ON_ERROR other than abort the page becomes
 // accessible, and the program goes on.
 static bool on_fault(void *address, const struct lr_os_registers *at) {
@@ -229,11 +254,9 @@ static bool on_fault(void *address, const struct lr_os_registers *at) {
         size_t pcs[FRAMES];
         struct stack accessed;
         note_frames(&accessed, pcs, lr_unwind_from(at, pcs, FRAMES));
-        const char *what = state == FREED               ? "use after free of"
-                           : (char *)address < p->block ? "underflow to"
-                                                        : "overflow to";
-        report(p, what, address, &accessed);
+        report(p, what_faulted(p, state, address), address, &accessed);
     }
+    lr_store_relaxed(&p->opened, 1);
     size_t page = lr_os_page_bytes();
     bool opened = lr_os_unguard((void *)lr_align_down((size_t)address, page), page);
     lr_store_release(&guard.reporting, 0);
@@ -262,8 +285,12 @@ static void give(void *block, size_t size, size_t bytes) {
                over != NULL ? "overflow, seen at the free, to" : "underflow, seen at the free, to",
                over != NULL ? over : under, NULL);
     }
-    // The whole place: a report may have made more of it accessible. Memory goes with it.
-    if (!lr_os_guard(start_of(index), ROOM)) {
+    // Memory goes with it; what a report made accessible, in and around the place, is closed again.
+    char *from = lr_load_relaxed(&p->opened) != 0 ? start_of(index) - NO_ACCESS : pages_start(p);
+    size_t length =
+        lr_load_relaxed(&p->opened) != 0 ? NO_ACCESS + ROOM + NO_ACCESS : pages_bytes(p);
+    lr_store_relaxed(&p->opened, 0);
+    if (!lr_os_guard(from, length)) {
         memset(pages_start(p), 0, pages_bytes(p));
     }
     push(index);
@@ -277,9 +304,12 @@ bool lr_guard_report_free(const void *pointer) {
     struct place *p = place_of(index);
     struct stack here;
     note_stack(&here);
-    bool twice = lr_load_relaxed(&p->state) == FREED && pointer == p->block;
-    report(p, twice ? "double free of" : "invalid free of", pointer, &here);
+    report(p, pointer == p->block ? "double free of" : "invalid free of", pointer, &here);
     return true;
+}
+
+void lr_guard_after_fork_child(void) {
+    lr_store_relaxed(&guard.reporting, 0); // who was about to report is not here
 }
 
 void lr_guard_init(void) {

@@ -21,6 +21,8 @@ void lr_guard_init(void);
 // Applies LARDER_GUARD_SAMPLE as it is now.
 void lr_guard_follow_options(void);
 
+void lr_guard_after_fork_child(void);
+
 // If the pointer lies in a place: reports that it was freed or resized wrongly, and says so. No
 // lock of Larder is held.
 bool lr_guard_report_free(const void *pointer);

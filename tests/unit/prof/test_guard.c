@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE 1
+
 #include "prof/guard.h"
 
 #include <larder/larder.h>
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
@@ -276,6 +280,11 @@ static void passing_handler(int number, siginfo_t *info, void *context) {
     older.sa_sigaction(number, info, context);
 }
 
+static void fault(void) {
+    volatile char *volatile nowhere = (char *)8;
+    *nowhere = 1;
+}
+
 // A handler installed after ours that passes on to ours what it does not know, which is all.
 static void fault_in_a_circle(void *unused) {
     (void)unused;
@@ -286,8 +295,62 @@ static void fault_in_a_circle(void *unused) {
     action.sa_sigaction = passing_handler;
     EXPECT_INT(sigaction(SIGSEGV, &action, &older), ==, 0);
     larder_free(guarded(false));
-    volatile char *volatile nowhere = (char *)8;
-    *nowhere = 1;
+    fault();
+}
+
+// The same, but the program's first handler, which is older than ours, takes the fault in the end.
+static void fault_along_the_chain(void *unused) {
+    (void)unused;
+    install_own_handler();
+    guard_all();
+    larder_free(guarded(false));
+    struct sigaction action = {.sa_flags = SA_SIGINFO | SA_NODEFER};
+    action.sa_sigaction = passing_handler;
+    EXPECT_INT(sigaction(SIGSEGV, &action, &older), ==, 0);
+    for (int i = 1; i < 5; i++) {
+        fault_of_its_own();
+        EXPECT_INT(handled, ==, i);
+        larder_free(guarded(false)); // looks at the handler again, the first time
+    }
+}
+
+static void handle_once(int number) {
+    (void)number;
+    if (++handled > 1)
+        _exit(1);
+}
+
+// A handler that the kernel calls once, and that expects its return to be the end.
+static void fault_with_one_shot(void *unused) {
+    (void)unused;
+    struct sigaction action = {.sa_flags = (int)SA_RESETHAND};
+    action.sa_handler = handle_once;
+    EXPECT_INT(sigaction(SIGSEGV, &action, NULL), ==, 0);
+    guard_all();
+    larder_free(guarded(false));
+    fault();
+}
+
+static void fault_in_handler(int number) {
+    (void)number;
+    if (++handled > 1)
+        _exit(1);
+    fault(); // with SIGSEGV blocked, as it is in its handler
+}
+
+static void fault_twice(void *unused) {
+    (void)unused;
+    signal(SIGSEGV, fault_in_handler);
+    guard_all();
+    larder_free(guarded(false));
+    fault();
+}
+
+static void send_it(void *ignored) {
+    signal(SIGSEGV, ignored != NULL ? SIG_IGN : SIG_DFL);
+    guard_all();
+    larder_free(guarded(false));
+    kill(getpid(), SIGSEGV);
 }
 
 static void fault_without_handler(void *unused) {
@@ -295,8 +358,7 @@ static void fault_without_handler(void *unused) {
     signal(SIGSEGV, SIG_DFL);
     guard_all();
     larder_free(guarded(false));
-    volatile char *volatile nowhere = (char *)8;
-    *nowhere = 1;
+    fault();
 }
 
 START_TEST(test_guard__other_faults_end_the_process_as_ever) {
@@ -306,6 +368,89 @@ START_TEST(test_guard__other_faults_end_the_process_as_ever) {
     EXPECT(strstr(child.err, "larder:") == NULL);
     test_child_run(&child, 20, fault_in_a_circle, NULL);
     EXPECT_CHILD_SIGNAL(&child, SIGSEGV);
+    test_child_run(&child, 20, fault_with_one_shot, NULL);
+    EXPECT_CHILD_SIGNAL(&child, SIGSEGV);
+    test_child_run(&child, 20, fault_twice, NULL);
+    EXPECT_CHILD_SIGNAL(&child, SIGSEGV);
+}
+END_TEST
+
+START_TEST(test_guard__a_fault_that_comes_back_goes_to_the_handler_before) {
+    struct test_child child;
+    test_child_run(&child, 20, fault_along_the_chain, NULL);
+    EXPECT_CHILD_EXIT(&child, 0);
+}
+END_TEST
+
+START_TEST(test_guard__sent_signals_do_what_they_did) {
+    struct test_child child;
+    test_child_run(&child, 20, send_it, NULL);
+    EXPECT_CHILD_SIGNAL(&child, SIGSEGV);
+    test_child_run(&child, 20, send_it, &child);
+    EXPECT_CHILD_EXIT(&child, 0);
+}
+END_TEST
+
+static void *write_in_thread(void *unused) {
+    write_at(unused);
+    return NULL;
+}
+
+// A child that is forked while another thread prints its report, which nobody reads.
+static void fork_during_a_report(void *unused) {
+    (void)unused;
+    EXPECT_INT(lr_option_set("on_error", LR_ON_ERROR_REPORT), ==, 0);
+    int ends[2];
+    EXPECT_INT(pipe2(ends, O_NONBLOCK), ==, 0);
+    while (write(ends[1], "", 1) == 1)
+        continue;
+    EXPECT_INT(fcntl(ends[1], F_SETFL, 0), ==, 0);
+    EXPECT_INT(dup2(ends[1], STDERR_FILENO), ==, STDERR_FILENO);
+    pthread_t thread;
+    EXPECT_INT(pthread_create(&thread, NULL, write_in_thread, NULL), ==, 0);
+    test_sleep_ms(100); // where that is too short the test shows nothing, and passes
+    const pid_t forked = fork();
+    if (forked == 0) {
+        close(STDERR_FILENO);
+        alarm(10);
+        offset = 8192;
+        write_at(NULL);
+        _exit(0);
+    }
+    int status;
+    EXPECT_INT(waitpid(forked, &status, 0), ==, forked);
+    _exit(status != 0);
+}
+
+START_TEST(test_guard__a_forked_child_reports_too) {
+    guard_all();
+    subject = guarded(false);
+    offset = 112;
+    struct test_child child;
+    test_child_run(&child, 20, fork_during_a_report, NULL);
+    EXPECT_CHILD_EXIT(&child, 0);
+}
+END_TEST
+
+static void report_and_overflow_again(void *unused) {
+    go_on(unused);
+    EXPECT_INT(lr_option_set("on_error", LR_ON_ERROR_ABORT), ==, 0);
+    for (unsigned i = 0; i < 10 * PLACES; i++) {
+        char *const block = larder_malloc(112);
+        if (block == subject) {
+            offset = 112;
+            write_at(NULL); // what the first report opened is closed
+        }
+        larder_free(block);
+    }
+}
+
+START_TEST(test_guard__pages_opened_by_a_report_are_closed_with_the_place) {
+    guard_all();
+    subject = guarded(false);
+    struct test_child child;
+    test_child_run(&child, 20, report_and_overflow_again, NULL);
+    EXPECT_CHILD_SIGNAL(&child, SIGABRT);
 }
 END_TEST
 
@@ -322,5 +467,9 @@ Suite *lr_suite(void) {
     test_add(suite, test_guard__switched_off_there_are_no_more);
     test_add(suite, test_guard__the_programs_handler_gets_its_faults);
     test_add(suite, test_guard__other_faults_end_the_process_as_ever);
+    test_add(suite, test_guard__a_fault_that_comes_back_goes_to_the_handler_before);
+    test_add(suite, test_guard__sent_signals_do_what_they_did);
+    test_add(suite, test_guard__a_forked_child_reports_too);
+    test_add(suite, test_guard__pages_opened_by_a_report_are_closed_with_the_place);
     return suite;
 }
