@@ -135,13 +135,21 @@ static void use_small(void) {
         give(i);
 }
 
+// The copy out of the window costs ThreadSanitizer, which keeps four bytes for each, more than all
+// the rest: there it is made in one run of four.
+static bool is_run_that_moves_out(void) {
+    const char *const call = getenv("LARDER_TEST_FAULT");
+    const bool wanted = !LARDER_TSAN || call == NULL || strtoul(call, NULL, 10) % 4 == 0;
+    return wanted && !lr_hardened;
+}
+
 static void use_large(void) {
     take(400, 300 << 10, 0, true);
     take(401, 5 << 20, 0, false);
     take(402, 3 << 20, 2 << 20, false);
     resize(401, 7 << 20);
     resize(401, 1 << 20);
-    if (!lr_hardened) {
+    if (is_run_that_moves_out()) {
         take(403, 33 << 20, 0, false);
         take(404, 1 << 20, 0, false); // in the way of what follows
         resize(403, 36 << 20);        // leaves the window
@@ -214,7 +222,7 @@ static void expect_sound(void) {
 }
 
 static int scenario(void) {
-    alarm(60);
+    alarm(200); // for a machine that is busy with other things
     use_small();
     use_large();
     use_thread();
