@@ -104,6 +104,9 @@
     X(_ZnwmSt11align_val_tRKSt9nothrow_t, lr_cxx_new_aligned_nothrow)                              \
     X(_ZnamSt11align_val_tRKSt9nothrow_t, lr_cxx_new_aligned_nothrow)
 
+/* object_size.c: the name that hardened_malloc gave it. */
+#define LR_OVERRIDES_OF_OBJECT_SIZE(X) X(malloc_object_size, larder_object_size)
+
 /* glibc_tune.c */
 #define LR_OVERRIDES_OF_GLIBC_TUNE(X)                                                              \
     X(malloc_trim, larder_malloc_trim)                                                             \

@@ -100,6 +100,19 @@ bool lr_hard_bytes(const void *block, const char *use, size_t *bytes) {
     return verdict.fault == LR_FAULT_NONE;
 }
 
+size_t lr_hard_bytes_from(struct span *span, const void *inside) {
+    const char *start = inside;
+    if (span != NULL) {
+        start = span->size_class != 0 ? lr_slab_slot(span, inside) : lr_pages_start(span);
+    }
+    size_t bytes;
+    if (!lr_hard_bytes(start, "larder_object_size", &bytes)) {
+        return 0;
+    }
+    size_t offset = (size_t)inside - (size_t)start;
+    return offset < bytes ? bytes - offset : 0;
+}
+
 void lr_hard_free_sized(void *block, size_t size, size_t align) {
     size_t bytes;
     if (lr_hard_bytes(block, "sized free", &bytes)) {

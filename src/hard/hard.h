@@ -29,6 +29,10 @@ void lr_hard_free_sized(void *block, size_t size, size_t align);
 // Any pointer. False if it is not a live block, which is reported as a wrong `use` of it, with
 // *bytes 0; else *bytes are what was asked for.
 bool lr_hard_bytes(const void *block, const char *use, size_t *bytes);
+struct span;
+// Bytes from a pointer, which leads into `span` (NULL: into none), to the end of the live block
+// there. What is no such pointer is reported; then, and behind the block, 0.
+size_t lr_hard_bytes_from(struct span *span, const void *inside);
 // Makes a live block `size` (not 0) bytes long where it is, if possible.
 bool lr_hard_resize(void *block, size_t size);
 

@@ -137,6 +137,8 @@ void lr_pages_free(struct span *span, void *block, struct lr_verdict *verdict) {
     lr_pages_quarantine(span);
 }
 
+const char *lr_pages_start(struct span *span) { return start_of(span); }
+
 size_t lr_pages_bytes(struct span *span, const void *block, struct lr_verdict *verdict) {
     lr_lock(&lr_pages_lock);
     bool live = find_locked(span, block, verdict);

@@ -12,9 +12,11 @@ extern struct lr_lock lr_pages_lock;
 
 // A block of `size` bytes, which read as zero, at `align`, a power of two. NULL: out of memory.
 void *lr_pages_alloc(size_t size, size_t align);
-// As lr_slab_free(), lr_slab_bytes() and lr_slab_resize().
+// As lr_slab_free(), lr_slab_bytes(), lr_slab_resize().
 void lr_pages_free(struct span *span, void *block, struct lr_verdict *verdict);
 size_t lr_pages_bytes(struct span *span, const void *block, struct lr_verdict *verdict);
+// Where the block of the span begins, live or not.
+const char *lr_pages_start(struct span *span);
 bool lr_pages_resize(struct span *span, void *block, size_t size, struct lr_verdict *verdict);
 
 // Looks at all live blocks; true if all is well, else *verdict is the first fault.

@@ -415,6 +415,13 @@ size_t lr_slab_bytes(struct span *span, const void *block, struct lr_verdict *ve
     return live ? verdict->bytes : 0;
 }
 
+const char *lr_slab_slot(struct span *span, const void *inside) {
+    size_t bytes = slot_bytes(class_of_span(span));
+    size_t offset = (size_t)((const char *)inside - lr_span_start(span));
+    // A descriptor that is another's by now has a class of its own, or none.
+    return (const char *)inside - (bytes != 0 ? offset % bytes : 0);
+}
+
 bool lr_slab_resize(struct span *span, void *block, size_t size, struct lr_verdict *verdict) {
     unsigned size_class = class_of_span(span);
     struct class_slabs *of = &classes[size_class];

@@ -29,6 +29,10 @@ void lr_slab_free(struct span *span, void *block, struct lr_verdict *verdict);
 // Bytes that were asked for; 0 with a *verdict if it is no block.
 size_t lr_slab_bytes(struct span *span, const void *block, struct lr_verdict *verdict);
 
+// Where the slot begins that the pointer, which leads into the span, lies in; the slot may be free,
+// or none at all.
+const char *lr_slab_slot(struct span *span, const void *inside);
+
 // Makes the block `size` bytes long if its slot is the right one for that; false, with nothing
 // changed, if not.
 bool lr_slab_resize(struct span *span, void *block, size_t size, struct lr_verdict *verdict);

@@ -107,6 +107,22 @@ size_t lr_direct_bytes(const void *start) {
     return bytes;
 }
 
+size_t lr_direct_bytes_from(const void *inside) {
+    if (lr_load_relaxed(&block_count) == 0) {
+        return 0;
+    }
+    size_t bytes = 0;
+    lr_lock(&lr_direct_lock);
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        for (const struct direct_block *b = buckets[i]; b != NULL; b = b->next) {
+            size_t offset = (size_t)inside - (size_t)b->start;
+            bytes = offset < b->bytes ? b->bytes - offset : bytes;
+        }
+    }
+    lr_unlock(&lr_direct_lock);
+    return bytes;
+}
+
 struct direct_counts lr_direct_counts(void) {
     lr_lock(&lr_direct_lock);
     struct direct_counts counts = {.blocks = lr_load_relaxed(&block_count), .bytes = block_bytes};

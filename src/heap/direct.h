@@ -21,6 +21,9 @@ void *lr_direct_resize(void *start, size_t bytes);
 // 0 if the pointer is not such a block.
 size_t lr_direct_bytes(const void *start);
 
+// Bytes from anywhere in such a block to its end; 0 if the pointer leads into none. Looks at all.
+size_t lr_direct_bytes_from(const void *inside);
+
 struct direct_counts {
     size_t blocks;
     size_t bytes;

@@ -51,6 +51,19 @@ size_t lr_large_bytes(const void *block) {
     return span != NULL ? lr_span_bytes(span) : lr_direct_bytes(block);
 }
 
+struct span *lr_large_span_around(const void *inside) {
+    size_t page = lr_page_of(inside);
+    if (!lr_page_in_window(page)) {
+        return NULL;
+    }
+    size_t first = page;
+    struct span *span = lr_span_of_page(first);
+    while (span == NULL && first > 0) {
+        span = lr_span_of_page(--first);
+    }
+    return span != NULL && page - span->first_page < span->page_count ? span : NULL;
+}
+
 // Grows a block for the first time beyond what its neighbours leave: one copy to where the kernel
 // can move its pages from then on.
 static void *move_out(struct span *span, size_t size) {

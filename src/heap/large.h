@@ -8,6 +8,8 @@
 
 #include "base/config.h"
 
+struct span;
+
 // `size` at most PTRDIFF_MAX, `align` a power of two. NULL: out of memory. *zeroed: reads as zero.
 void *lr_large_alloc(size_t size, size_t align, bool *zeroed);
 
@@ -16,6 +18,11 @@ bool lr_large_free(void *block);
 
 // Usable bytes; 0 if the pointer is not the start of a large block.
 size_t lr_large_bytes(const void *block);
+
+// The span in the window that the pointer leads into, large or small; NULL: none. Goes down the map
+// from the pointer's page, since of a large span only the beginning is in it. Without a lock: a
+// span that nobody frees meanwhile is found.
+struct span *lr_large_span_around(const void *inside);
 
 // Blocks of at least this size that have to move to grow leave the window. (It is where glibc's
 // threshold for mapped blocks ends too: mapping smaller ones anew costs more than copying them.)

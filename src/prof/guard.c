@@ -308,6 +308,20 @@ bool lr_guard_report_free(const void *pointer) {
     return true;
 }
 
+bool lr_guard_bytes_from(const void *pointer, size_t *bytes) {
+    uint32_t index = index_of(pointer);
+    *bytes = 0;
+    if (index == PLACES) {
+        return false;
+    }
+    struct place *p = place_of(index);
+    if (lr_load_acquire(&p->state) == LIVE) { // pairs with take()
+        size_t offset = (size_t)pointer - (size_t)p->block;
+        *bytes = offset < p->bytes ? p->bytes - offset : 0;
+    }
+    return true;
+}
+
 void lr_guard_after_fork_child(void) {
     lr_store_relaxed(&guard.reporting, 0); // who was about to report is not here
 }

@@ -27,4 +27,8 @@ void lr_guard_after_fork_child(void);
 // lock of Larder is held.
 bool lr_guard_report_free(const void *pointer);
 
+// False if the pointer lies in no place; else *bytes are those from it to the end of the live block
+// that it leads into, 0 if there is none.
+bool lr_guard_bytes_from(const void *pointer, size_t *bytes);
+
 #endif
