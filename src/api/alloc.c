@@ -201,10 +201,10 @@ int larder_posix_memalign(void **out, size_t alignment, size_t size) {
     }
     int saved_errno = errno;
     void *block = alloc_aligned(alignment, size);
-    errno = saved_errno;
     if (block == NULL) {
-        return ENOMEM; // *out stays as it was
+        return ENOMEM; // *out stays as it was; errno is set too, as glibc does
     }
+    errno = saved_errno;
     *out = block;
     return 0;
 }
@@ -218,7 +218,7 @@ void *larder_aligned_alloc(size_t alignment, size_t size) {
 
 void *larder_memalign(size_t alignment, size_t size) {
     // glibc rounds other alignments up to a power of two, and refuses those it cannot round.
-    if (alignment > PTRDIFF_MAX) {
+    if (alignment > SIZE_MAX / 2 + 1) {
         return fail(EINVAL);
     }
     return alloc_aligned(lr_pow2_ceil(alignment), size);

@@ -3,6 +3,7 @@
 // tier between two operations. Caches of threads that do not exist in the child are taken over by
 // its scavenger, when it has one (cache/idle.c); one that was inside a slow path is lost to it.
 #include <pthread.h>
+#include <sys/single_threaded.h>
 
 #include "api/start.h"
 #include "cache/central.h"
@@ -55,8 +56,59 @@ bool lr_no_lock_is_held(void) {
     return held == 0;
 }
 
-static void before_fork(void) {
+// glibc's lock of the list of streams. fflush(NULL) holds it while it waits for a stream, whose
+// holder may wait for one of ours in malloc: glibc's fork takes it before the locks of its own
+// malloc, but after the handlers (its bug 19431). Taken by us first, glibc takes it again: it is
+// recursive.
+extern void _IO_list_lock(void) __attribute__((weak));
+extern void _IO_list_unlock(void) __attribute__((weak));
+extern void _IO_list_resetlock(void) __attribute__((weak));
+
+static bool streams_locked; // guarded by: fork_lock
+
+// With one thread nobody waits, and glibc's fork leaves the lock alone.
+static void lock_streams(void) {
+    bool needed = !__libc_single_threaded && _IO_list_lock != NULL && _IO_list_unlock != NULL &&
+                  _IO_list_resetlock != NULL;
+    if (needed) {
+        _IO_list_lock();
+    }
     lr_lock_for_fork(&fork_lock);
+    streams_locked = needed;
+}
+
+static void unlock_streams(void) {
+    bool locked = streams_locked;
+    lr_unlock_after_fork(&fork_lock);
+    if (locked) {
+        _IO_list_unlock();
+    }
+}
+
+static void reset_streams_in_child(void) {
+    if (streams_locked) {
+        _IO_list_resetlock(); // as glibc did a moment ago
+    }
+    lr_lock_reset_in_child(&fork_lock);
+}
+
+// A signal handler may fork while its thread has some of the locks, or is in a fork. Nothing can be
+// waited for then, and the child has the heap as it is: like that of any handler it is not to use
+// it.
+static _Thread_local uint32_t nested; // such forks under way
+
+static bool is_nested(void) {
+    bool result = nested > 0;
+    nested -= result;
+    return result;
+}
+
+static void before_fork(void) {
+    if (lr_lock_depth > 0 || lr_rcu_is_inside()) {
+        nested++;
+        return;
+    }
+    lock_streams();
     // RCU next: its readers may take locks of ours, never the other way round.
     lr_rcu_before_fork();
     for_each_lock(lr_lock_for_fork);
@@ -64,17 +116,23 @@ static void before_fork(void) {
 }
 
 static void after_fork_in_parent(void) {
+    if (is_nested()) {
+        return;
+    }
     lr_lock_set_forking(false);
     for_each_lock(lr_unlock_after_fork);
     lr_rcu_after_fork();
-    lr_unlock_after_fork(&fork_lock);
+    unlock_streams();
 }
 
 static void after_fork_in_child(void) {
+    if (is_nested()) {
+        return;
+    }
     lr_lock_set_forking(false);
     for_each_lock(lr_lock_reset_in_child);
     lr_rcu_after_fork();
-    lr_lock_reset_in_child(&fork_lock);
+    reset_streams_in_child();
     lr_scavenger_after_fork_child();
     lr_channel_after_fork_child();
     lr_guard_after_fork_child();

@@ -102,13 +102,13 @@ static bool commit_to(size_t end) {
     size_t table = (meta.committed + step) / CHUNK_BYTES * sizeof(struct chunk);
     table = lr_min(lr_align_up(table, lr_os_page_bytes()), table_bytes());
     if (table > meta.table_committed) {
-        if (!lr_os_commit(lr_window.meta_base + meta.table_committed, table - meta.table_committed,
-                          lr_window.reserved)) {
+        if (!lr_window_commit(lr_window.meta_base + meta.table_committed,
+                              table - meta.table_committed)) {
             return false;
         }
         meta.table_committed = table;
     }
-    if (!lr_os_commit(records() + meta.committed, step, lr_window.reserved)) {
+    if (!lr_window_commit(records() + meta.committed, step)) {
         return false;
     }
     meta.committed += step;

@@ -31,7 +31,7 @@ static bool commit_map(void *map, size_t *committed, size_t needed) {
     size_t end = lr_align_up(needed, lr_os_page_bytes());
     if (end > *committed) {
         char *at = (char *)map + *committed;
-        if (!lr_os_commit(at, end - *committed, lr_window.reserved)) {
+        if (!lr_window_commit(at, end - *committed)) {
             return false;
         }
         *committed = end;
@@ -49,7 +49,7 @@ static bool commit_pool(size_t first_page, size_t huge_pages) {
         !commit_map(lr_window.span_map, &pools.span_committed, end_page * sizeof(atomic_u32)) ||
         !commit_map(lr_window.huge_pages, &pools.huge_committed,
                     (end_huge + 1) * sizeof(struct huge_page)) ||
-        !lr_meta_prepare(bytes / META_SHARE) || !lr_os_commit(start, bytes, lr_window.reserved)) {
+        !lr_meta_prepare(bytes / META_SHARE) || !lr_window_commit(start, bytes)) {
         return false;
     }
     if (lr_opt_thp() == LR_THP_ALWAYS || lr_opt_thp() == LR_THP_NEVER) {

@@ -12,6 +12,8 @@ enum {
     MAX_SHIFT = 45,        // page numbers are 32 bits wide
 };
 
+#define PLAN_BELOW (4096 * LR_GIB)
+
 static size_t choose_bytes(void) {
     // Eight times the memory leaves room for runs that are returned but not yet joined, and for
     // programs that overcommit; address space costs nothing until it is committed.
@@ -25,18 +27,29 @@ static size_t choose_align(size_t bytes) {
     return lr_max(lr_min(bytes / 8, LR_GIB), LR_HUGE_BYTES);
 }
 
-// A reservation counts towards RLIMIT_AS. Under such a limit the window is only planned: a range
-// far below where the kernel places mappings now, into which pools are mapped one by one.
-static char *plan_window(size_t bytes) {
+// Where the kernel places mappings now; 0: no address space is left.
+static size_t mappings_top(void) {
     char *probe = lr_os_reserve(lr_os_page_bytes(), lr_os_page_bytes());
-    if (probe == NULL) {
-        return NULL;
+    if (probe != NULL) {
+        lr_os_unmap(probe, lr_os_page_bytes());
     }
-    lr_os_unmap(probe, lr_os_page_bytes());
-    size_t top = (size_t)probe;
-    size_t distance = bytes + 64 * LR_GIB;
-    size_t base = top > 4 * distance ? top - distance : top / 2;
-    return (char *)lr_align_down(base, choose_align(bytes));
+    return (size_t)probe;
+}
+
+// A reservation counts towards RLIMIT_AS, which a program may lower at any time, towards the locked
+// memory of mlockall() and in every display of virtual memory. So where it can be, the window is
+// only planned: a range far below where the kernel places mappings, into which its parts are mapped
+// one by one.
+static char *plan_window(size_t bytes, size_t below, bool *far) {
+    size_t top = mappings_top();
+    size_t distance = bytes + below;
+    *far = top / 4 > distance;
+    return (char *)lr_align_down(*far ? top - distance : top / 2, choose_align(bytes));
+}
+
+static bool is_free_at_ends(char *base, size_t bytes) {
+    size_t page = lr_os_page_bytes();
+    return lr_os_is_unmapped(base, page) && lr_os_is_unmapped(base + bytes - page, page);
 }
 
 static void lay_out(char *base, size_t bytes) {
@@ -58,30 +71,44 @@ static void lay_out(char *base, size_t bytes) {
     lr_window.align = choose_align(bytes);
 }
 
+bool lr_window_commit(void *addr, size_t bytes) {
+    if (!lr_os_commit(addr, bytes, lr_window.reserved)) {
+        return false;
+    }
+    lr_os_name_range(addr, bytes, "larder");
+    return true;
+}
+
+static bool use(char *base, size_t bytes, bool reserved) {
+    lr_window.reserved = reserved;
+    lay_out(base, bytes);
+    return true;
+}
+
 bool lr_window_init(size_t bytes) {
     size_t limit = lr_os_address_limit();
+    bool far;
     if (bytes == 0) {
         bytes = choose_bytes();
     }
     bytes = lr_max(lr_pow2_ceil(bytes), (size_t)1 << WINDOW_MIN_SHIFT);
     bytes = lr_min(bytes, (size_t)1 << MAX_SHIFT);
     if (limit != SIZE_MAX) {
+        // A small one that has to be near: the program cannot map much in between.
         bytes = lr_min(bytes, lr_pow2_ceil(lr_max(lr_min(limit, LR_GIB << 10), LR_GIB)) * 2);
-        char *base = plan_window(bytes);
-        if (base == NULL) {
-            return false;
-        }
-        lr_window.reserved = false;
-        lay_out(base, bytes);
-        return true;
+        char *base = plan_window(bytes, 64 * LR_GIB, &far);
+        return base != NULL && use(base, bytes, false);
+    }
+    // Farther down than programs map, guest memories and shadows of sanitizers apart: those that
+    // watch all mappings refuse the ends.
+    char *base = plan_window(bytes, PLAN_BELOW, &far);
+    if (far && is_free_at_ends(base, bytes)) {
+        return use(base, bytes, false);
     }
     for (; bytes >> WINDOW_MIN_SHIFT != 0; bytes >>= 1) {
-        char *base = lr_os_reserve(bytes, choose_align(bytes));
+        base = lr_os_reserve(bytes, choose_align(bytes));
         if (base != NULL) {
-            lr_os_name_range(base, bytes, "larder");
-            lr_window.reserved = true;
-            lay_out(base, bytes);
-            return true;
+            return use(base, bytes, true);
         }
     }
     return false;

@@ -31,13 +31,16 @@ struct window {
     size_t meta_bytes;      // reserved for metadata
     size_t first_pool_page; // a multiple of LR_PAGES_PER_HUGE
     size_t end_pool_page;
-    bool reserved; // false: the range is only planned, pools are mapped into it one by one
+    bool reserved; // false: the range is only planned, its parts are mapped one by one
 };
 
 extern struct window lr_window LR_HIDDEN;
 
-// Reserves the window. False if no address space at all is to be had. `bytes` 0 chooses the size.
+// Plans or reserves the window. False if no address space at all is to be had. `bytes` 0 chooses
+// the size.
 bool lr_window_init(size_t bytes);
+// Makes a part of the window usable. errno is EEXIST if a mapping of the program is in the way.
+bool lr_window_commit(void *addr, size_t bytes);
 
 static inline size_t lr_page_of(const void *p) {
     return ((size_t)p - (size_t)lr_window.base) >> LR_PAGE_SHIFT;

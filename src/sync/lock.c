@@ -25,6 +25,8 @@ void lr_lock_note_release(const struct lr_lock *lock) {
 
 bool lr_lock_any_held(void) { return held_ranks != 0; }
 
+_Thread_local uint32_t lr_lock_depth;
+
 atomic_u32 lr_lock_fork_active;
 static _Thread_local bool forking_thread;
 
@@ -53,6 +55,7 @@ LR_NOINLINE void lr_lock_slow(struct lr_lock *lock) {
 LR_NOINLINE void lr_unlock_slow(struct lr_lock *lock) { lr_os_futex_wake(&lock->word, 1); }
 
 void lr_lock_for_fork(struct lr_lock *lock) {
+    lr_lock_enter();
     uint32_t unlocked = 0;
     if (!lr_cas_acquire(&lock->word, &unlocked, 1)) {
         lr_lock_slow(lock);
@@ -63,9 +66,11 @@ void lr_unlock_after_fork(struct lr_lock *lock) {
     if (lr_exchange_release(&lock->word, 0) == 2) {
         lr_unlock_slow(lock);
     }
+    lr_lock_leave();
 }
 
 void lr_lock_reset_in_child(struct lr_lock *lock) {
     held_ranks = 0;
+    lr_lock_depth = 0;
     lr_store_relaxed(&lock->word, 0);
 }

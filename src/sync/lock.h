@@ -28,6 +28,20 @@ bool lr_lock_is_forking_thread(void);
 // By the forking thread, when it has all locks (true), and before it releases the first (false).
 void lr_lock_set_forking(bool forking);
 
+// Locks that the calling thread holds or is about to take. A signal handler that forks sees by it
+// that it interrupted the heap (api/fork.c), so it is raised before a lock is taken, lowered after.
+extern _Thread_local uint32_t lr_lock_depth LR_HIDDEN;
+
+static inline void lr_lock_enter(void) {
+    lr_lock_depth++;
+    lr_compiler_fence(); // only the thread's own handlers look
+}
+
+static inline void lr_lock_leave(void) {
+    lr_compiler_fence();
+    lr_lock_depth--;
+}
+
 void lr_lock_slow(struct lr_lock *lock);
 void lr_unlock_slow(struct lr_lock *lock);
 // Checked builds: per-thread record of held ranks.
@@ -53,6 +67,7 @@ static inline void lr_lock(struct lr_lock *lock) {
     if (LARDER_CHECKED) {
         lr_lock_note_acquire(lock);
     }
+    lr_lock_enter();
     uint32_t unlocked = 0;
     // Acquire pairs with the release in lr_unlock(): the previous holder's writes are seen.
     if (LR_UNLIKELY(!lr_cas_acquire(&lock->word, &unlocked, 1))) {
@@ -65,8 +80,10 @@ static inline bool lr_trylock(struct lr_lock *lock) {
     if (lr_lock_passes()) {
         return true;
     }
+    lr_lock_enter();
     uint32_t unlocked = 0;
     if (!lr_cas_acquire(&lock->word, &unlocked, 1)) {
+        lr_lock_leave();
         return false;
     }
     if (LARDER_CHECKED) {
@@ -86,6 +103,7 @@ static inline void lr_unlock(struct lr_lock *lock) {
     if (LR_UNLIKELY(lr_exchange_release(&lock->word, 0) == 2)) {
         lr_unlock_slow(lock);
     }
+    lr_lock_leave();
 }
 
 static inline void lr_lock_assert_held(struct lr_lock *lock) {

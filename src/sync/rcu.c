@@ -80,6 +80,8 @@ void lr_rcu_synchronize(void) {
     NOTE_ACQUIRE(&grace_period);
 }
 
+bool lr_rcu_is_inside(void) { return depth > 0; }
+
 void lr_rcu_publish_raw(void **slot, void *value) {
     NOTE_RELEASE(slot);
     rcu_assign_pointer(*slot, value);

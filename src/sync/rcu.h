@@ -7,6 +7,7 @@
 #ifndef LARDER_SYNC_RCU_H
 #define LARDER_SYNC_RCU_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 // A node in an RCU list; layout of liburcu's cds_list_head.
@@ -21,6 +22,9 @@ void lr_rcu_read_lock(void);
 void lr_rcu_read_unlock(void);
 // Waits until every read-side section that was open at the call has ended.
 void lr_rcu_synchronize(void);
+
+// True while the calling thread is between the calls of a pair above, or in one of them.
+bool lr_rcu_is_inside(void);
 
 // Publication of one pointer. Everything written to the object before is seen by whoever derefs.
 void lr_rcu_publish_raw(void **slot, void *value);

@@ -186,9 +186,7 @@ static bool read_limit(pid_t pid, const char *row, uint64_t *out) {
 static void look_at_limits(pid_t pid) {
     uint64_t bytes;
     if (read_limit(pid, "Max address space", &bytes)) {
-        say("address space",
-            "Larder's window is planned to fit only if the limit is there at start; else set "
-            "LARDER_WINDOW_SIZE below it",
+        say("address space", "malloc returns NULL at this limit, whatever the machine has",
             "RLIMIT_AS is %ju MiB", (uintmax_t)bytes >> 20);
     } else {
         say("address space", NULL, "no limit");
@@ -197,8 +195,8 @@ static void look_at_limits(pid_t pid) {
     uint64_t most;
     if (lr_proc_field(pid, "status", "VmLck", &locked) && locked != 0 &&
         read_limit(pid, "Max locked memory", &most)) {
-        say("locked memory", "locked memory is never returned; mlockall() counts the window",
-            "%ju MiB of RLIMIT_MEMLOCK %ju MiB", (uintmax_t)locked >> 20, (uintmax_t)most >> 20);
+        say("locked memory", "locked memory is never returned", "%ju MiB of RLIMIT_MEMLOCK %ju MiB",
+            (uintmax_t)locked >> 20, (uintmax_t)most >> 20);
     }
 }
 

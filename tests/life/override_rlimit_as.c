@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A program that starts under RLIMIT_AS, from 32 MiB up: it comes up, starts a thread, allocates
-// until NULL with ENOMEM, frees, and allocates as much again.
+// until NULL with ENOMEM, frees, and allocates as much again. The same for one that lowers its
+// limit while it runs.
 #define _GNU_SOURCE 1
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -69,25 +71,35 @@ static void live_with(size_t limit) {
 
 int main(int argc, char **argv) {
     if (argc > 1) {
-        live_with(strtoull(argv[1], NULL, 10));
+        const size_t bytes = strtoull(argv[1], NULL, 10);
+        if (argc > 2) {
+            free(malloc(1)); // the heap begins without a limit
+            const struct rlimit limit = {bytes, bytes};
+            CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+        }
+        live_with(bytes);
         return 0;
     }
     static const size_t limits_mib[] = {32, 40, 48, 64, 96, 128, 256, 1024, 65536};
-    for (unsigned i = 0; i < sizeof limits_mib / sizeof limits_mib[0]; i++) {
+    const unsigned limits = sizeof limits_mib / sizeof limits_mib[0];
+    for (unsigned run = 0; run < limits + 3; run++) {
+        const bool later = run >= limits; // 64 MiB, 128 MiB, 1 GiB
+        const unsigned i = later ? 3 + 2 * (run - limits) : run;
         const struct rlimit limit = {limits_mib[i] * mib, limits_mib[i] * mib};
         char text[32];
         snprintf(text, sizeof text, "%zu", limits_mib[i] * mib);
         const pid_t pid = fork();
         CHECK(pid >= 0);
         if (pid == 0) {
-            CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
-            execl("/proc/self/exe", argv[0], text, (char *)NULL);
+            CHECK(later || setrlimit(RLIMIT_AS, &limit) == 0);
+            execl("/proc/self/exe", argv[0], text, later ? "later" : (char *)NULL, (char *)NULL);
             _exit(127);
         }
         int status = 0;
         CHECK(waitpid(pid, &status, 0) == pid);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-            fprintf(stderr, "under %zu MiB: wait status %#x\n", limits_mib[i], (unsigned)status);
+            fprintf(stderr, "under %zu MiB%s: wait status %#x\n", limits_mib[i],
+                    later ? ", set later" : "", (unsigned)status);
         CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     }
     return 0;
