@@ -82,8 +82,8 @@ int main(int argc, char **argv) {
     }
     static const size_t limits_mib[] = {32, 40, 48, 64, 96, 128, 256, 1024, 65536};
     const unsigned limits = sizeof limits_mib / sizeof limits_mib[0];
-    for (unsigned run = 0; run < limits + 3; run++) {
-        const bool later = run >= limits; // 64 MiB, 128 MiB, 1 GiB
+    for (unsigned run = 0; run < limits + 2; run++) {
+        const bool later = run >= limits; // 64 MiB, 128 MiB
         const unsigned i = later ? 3 + 2 * (run - limits) : run;
         const struct rlimit limit = {limits_mib[i] * mib, limits_mib[i] * mib};
         char text[32];

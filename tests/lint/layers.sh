@@ -25,7 +25,7 @@ src/cache/misuse.c|stdlib.h|abort
 src/prof/guard.c|stdlib.h|abort
 src/cache/thread_state.c|pthread.h|the key whose destructor ends a thread cache
 src/api/fork.c|pthread.h|pthread_atfork
-src/api/fork.c|sys/single_threaded.h|glibc's fork does less with one thread
+src/api/fork.c|sys/single_threaded.h|fork of glibc does less with one thread
 src/api/start.c|fcntl.h|keeps a copy of stderr for the statistics at exit
 src/api/start.c|unistd.h|the same
 src/api/cxx_runtime.c|dlfcn.h|looks for the C++ runtime of the process
