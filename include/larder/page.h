@@ -111,6 +111,10 @@ enum larder_page_command_kind {
                                 its descriptor in the process, which stays open until the next
                                 request of this kind or LARDER_PAGE_PROFILE_END */
     LARDER_PAGE_PROFILE_END = 5,
+    LARDER_PAGE_TRACE = 6, /* records calls (larder/trace.h); `value`: bytes of memory for it if
+                              there is none from an earlier time, `number`: its descriptor in the
+                              process, -EBUSY: somebody records already */
+    LARDER_PAGE_TRACE_END = 7,
 };
 
 struct larder_page_command {

@@ -12,6 +12,7 @@
 #include "base/bits.h"
 #include "cache/misuse.h"
 #include "cache/thread_cache.h"
+#include "cache/trace.h"
 #include "hard/hard.h"
 #include "os/os.h"
 #include "prof/guard.h"
@@ -88,6 +89,9 @@ static LR_NOINLINE void *calloc_slow(size_t bytes) {
     if (block != NULL && !zeroed) {
         memset(block, 0, bytes);
     }
+    if (LR_UNLIKELY(lr_trace_on()) && block != NULL) {
+        lr_trace_alloc(LARDER_TRACE_CALLOC, block, bytes, 1);
+    }
     return block;
 }
 
@@ -126,17 +130,7 @@ static LR_COLD void *realloc_hardened(void *block, size_t size) {
     return lr_hard_resize(block, size) ? block : move_block(block, bytes, size);
 }
 
-static LR_NOINLINE void *realloc_slow(void *block, size_t size) {
-    if (block == NULL) {
-        return larder_malloc(size);
-    }
-    if (size == 0) {
-        larder_free(block); // as glibc: errno stays, NULL is not an error
-        return NULL;
-    }
-    if (size > PTRDIFF_MAX) {
-        return fail(ENOMEM);
-    }
+static void *resize(void *block, size_t size) {
     if (LR_UNLIKELY(lr_hardened) && lr_hard_owns(block)) {
         return realloc_hardened(block, size);
     }
@@ -164,11 +158,33 @@ static LR_NOINLINE void *realloc_slow(void *block, size_t size) {
     return move_block(block, bytes, size);
 }
 
+// The allocation and the free inside, if it moves, are recorded as what they are.
+static LR_NOINLINE void *resize_recorded(void *block, size_t size) {
+    lr_trace_block(LARDER_TRACE_REALLOC, block, size);
+    void *resized = resize(block, size);
+    lr_trace_block(LARDER_TRACE_REALLOC_END, resized != NULL ? resized : block, size);
+    return resized;
+}
+
+static LR_NOINLINE void *realloc_slow(void *block, size_t size) {
+    if (block == NULL) {
+        return larder_malloc(size);
+    }
+    if (size == 0) {
+        larder_free(block); // as glibc: errno stays, NULL is not an error
+        return NULL;
+    }
+    if (size > PTRDIFF_MAX) {
+        return fail(ENOMEM);
+    }
+    return LR_UNLIKELY(lr_trace_on()) ? resize_recorded(block, size) : resize(block, size);
+}
+
 void *larder_realloc(void *block, size_t size) {
     size_t page = lr_page_of(block);
     if (LR_LIKELY(lr_page_in_window(page))) {
         size_t offset = lr_load_relaxed(lr_class_map(page));
-        size_t bytes = lr_classes[offset / LR_BIN_BYTES].bytes; // 0 for large blocks
+        size_t bytes = lr_load_relaxed(&lr_resize_bytes[offset / LR_BIN_BYTES]); // 0 for large ones
         if (LR_LIKELY(size_fits(bytes, size))) {
             return block;
         }

@@ -8,6 +8,7 @@
 #include "api/start.h"
 #include "cache/central.h"
 #include "cache/thread_state.h"
+#include "cache/trace.h"
 #include "cache/transfer.h"
 #include "conf/options.h"
 #include "diag/channel.h"
@@ -26,6 +27,7 @@ static struct lr_lock fork_lock = LR_LOCK_INIT(LR_RANK_FORK);
 // In rising rank, as sync/lock_rank.h lists them.
 static void for_each_lock(void (*visit)(struct lr_lock *)) {
     visit(&lr_options_lock);
+    visit(&lr_trace_lock);
     visit(&lr_registry_lock);
     visit(&lr_scavenger_lock);
     visit(&lr_release_lock);
@@ -136,6 +138,7 @@ static void after_fork_in_child(void) {
     lr_scavenger_after_fork_child();
     lr_channel_after_fork_child();
     lr_guard_after_fork_child();
+    lr_trace_after_fork_child();
     lr_thread_state_after_fork_child();
 }
 

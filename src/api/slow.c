@@ -10,6 +10,7 @@
 #include "cache/misuse.h"
 #include "cache/sampler.h"
 #include "cache/thread_state.h"
+#include "cache/trace.h"
 #include "cache/transfer.h"
 #include "hard/hard.h"
 #include "heap/large.h"
@@ -136,6 +137,15 @@ LR_NOINLINE void *lr_alloc_maybe_zeroed(size_t size, bool *zeroed) {
     return finish(block, saved_errno);
 }
 
+static LR_NOINLINE void *alloc_unzeroed(size_t size) {
+    bool zeroed;
+    void *block = lr_alloc_maybe_zeroed(size, &zeroed);
+    if (LR_UNLIKELY(lr_trace_on()) && block != NULL) {
+        lr_trace_alloc(LARDER_TRACE_MALLOC, block, size, 1);
+    }
+    return block;
+}
+
 LR_NOINLINE void *lr_alloc_slow(size_t size) {
     // A hit of a size above the fast path's table; for smaller ones a second miss.
     void *block;
@@ -143,20 +153,36 @@ LR_NOINLINE void *lr_alloc_slow(size_t size) {
         lr_bin_pop(lr_own_bin(lr_bin_offset(lr_class_of(size))), &block)) {
         return block;
     }
-    bool zeroed;
-    return lr_alloc_maybe_zeroed(size, &zeroed);
+    return alloc_unzeroed(size);
 }
 
-LR_NOINLINE void *lr_alloc_aligned_slow(size_t align, size_t size) {
+static void *alloc_aligned(size_t align, size_t size) {
     int saved_errno = errno;
+    bool zeroed;
     if (is_hardened()) {
         return finish(lr_hard_alloc(size, align), saved_errno);
     }
     if (align <= LR_PAGE_BYTES && size <= LR_SMALL_MAX) {
-        return lr_alloc_slow(lr_align_up(lr_max(size, 1), align));
+        return lr_alloc_maybe_zeroed(lr_align_up(lr_max(size, 1), align), &zeroed);
     }
-    bool zeroed;
     return finish(alloc_large(size, align, &zeroed), saved_errno);
+}
+
+LR_NOINLINE void *lr_alloc_aligned_slow(size_t align, size_t size) {
+    void *block;
+    if (align <= LR_PAGE_BYTES && size <= LR_SMALL_MAX) {
+        // As in lr_alloc_slow(): a hit of a size above the fast path's table.
+        size_t rounded = lr_align_up(lr_max(size, 1), align);
+        if (rounded < lr_load_folded(&lr_pop_below) &&
+            lr_bin_pop(lr_own_bin(lr_bin_offset(lr_class_of(rounded))), &block)) {
+            return block;
+        }
+    }
+    block = alloc_aligned(align, size);
+    if (LR_UNLIKELY(lr_trace_on()) && block != NULL) {
+        lr_trace_alloc(LARDER_TRACE_ALIGNED, block, size, align);
+    }
+    return block;
 }
 
 static void free_small(void *block, unsigned size_class) {
@@ -173,11 +199,19 @@ static void free_small(void *block, unsigned size_class) {
     }
 }
 
+// Of any pointer, without a word about those that are no blocks: their free says one.
+static size_t recorded_bytes(const void *block) {
+    return LR_UNLIKELY(lr_hardened) && lr_hard_owns(block) ? 0 : lr_block_bytes(block);
+}
+
 LR_NOINLINE void lr_free_slow(void *block) {
     if (block == NULL) {
         return;
     }
     int saved_errno = errno;
+    if (LR_UNLIKELY(lr_trace_on())) {
+        lr_trace_block(LARDER_TRACE_DEALLOC, block, recorded_bytes(block));
+    }
     size_t page = lr_page_of(block);
     unsigned size_class =
         lr_page_in_window(page) ? lr_load_relaxed(lr_class_map(page)) / LR_BIN_BYTES : 0;
@@ -227,7 +261,10 @@ size_t lr_flush_own_cache(void) {
     int saved_errno = errno;
     size_t bytes = 0;
     struct thread_cache *cache = lr_load_relaxed(&lr_thread_cache);
-    if (cache != &lr_empty_cache) {
+    if (LR_UNLIKELY(lr_trace_on())) {
+        cache = lr_thread_cache_acquire(); // the pointer leads nowhere then
+    }
+    if (cache != NULL && cache != &lr_empty_cache) {
         begin_slow(cache);
         bytes = lr_cache_flush(cache, false);
         end_slow(cache);
@@ -238,7 +275,8 @@ size_t lr_flush_own_cache(void) {
 
 void lr_check_cached(void) {
     struct thread_cache *cache = lr_load_relaxed(&lr_thread_cache);
-    if (lr_load_relaxed(&cache->busy) == 0) { // else a signal handler calls exit()
+    // Else a signal handler calls exit(). Of a hidden cache one cannot tell.
+    if (lr_load_relaxed(&cache->busy) == 0 && !lr_trace_on()) {
         lr_flush_own_cache();
         lr_transfer_flush_all();
     }

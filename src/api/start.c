@@ -10,6 +10,7 @@
 #include "cache/size_class.h"
 #include "cache/span_pages.h"
 #include "cache/thread_state.h"
+#include "cache/trace.h"
 #include "cache/transfer.h"
 #include "conf/options.h"
 #include "diag/channel.h"
@@ -35,6 +36,13 @@ static void follow_options(void) {
     lr_guard_follow_options();
 }
 
+// A descriptor that is no such file comes from a variable meant for another process.
+static void follow_trace_fd(void) {
+    if (lr_opt_trace_fd() != 0 && !lr_os_is_secure()) {
+        (void)lr_trace_begin_with((int)lr_opt_trace_fd());
+    }
+}
+
 static bool start_locked(void) {
     lr_os_init();
     lr_options_init();
@@ -55,6 +63,7 @@ static bool start_locked(void) {
     lr_guard_init();
     lr_options_set_watcher(follow_options);
     follow_options();
+    follow_trace_fd();
     lr_scavenger_set_service(
         (struct lr_scavenger_service){.publish = lr_channel_publish, .serve = lr_channel_serve});
     return true;
@@ -81,6 +90,9 @@ LR_COLD bool lr_start_slow(void) {
 // The environment is readable here even if the first request came before libc was ready.
 __attribute__((constructor)) static void on_load(void) {
     bool ready = lr_start() && lr_options_init();
+    if (ready) {
+        follow_trace_fd(); // the first request may have come too early to know
+    }
     if (ready && lr_opt_hardened() != 0) {
         if (!lr_hardened) { // the first request came too early to know
             lr_hard_enable();

@@ -30,6 +30,10 @@ typedef uint16_t __attribute__((may_alias)) lr_any_u16;
 #endif
 #define lr_store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
 #define lr_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
+// One order of all these operations that every thread agrees on: a store and a load of another
+// object that follows it cannot pass each other.
+#define lr_load_seq_cst(p) atomic_load_explicit((p), memory_order_seq_cst)
+#define lr_store_seq_cst(p, v) atomic_store_explicit((p), (v), memory_order_seq_cst)
 #define lr_exchange_acquire(p, v) atomic_exchange_explicit((p), (v), memory_order_acquire)
 #define lr_exchange_release(p, v) atomic_exchange_explicit((p), (v), memory_order_release)
 #define lr_exchange_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)

@@ -31,12 +31,20 @@ const struct class_info lr_classes[LR_CLASS_COUNT] = {
 
 atomic_u16 lr_bin_offsets[LR_FAST_MAX + 1] LR_CACHE_ALIGNED;
 atomic_sz lr_pop_below;
+atomic_u32 lr_resize_bytes[LR_CLASS_COUNT];
 
 void lr_size_class_init(void) {
     for (size_t size = 0; size <= LR_FAST_MAX; size++) {
         lr_store_relaxed(&lr_bin_offsets[size], lr_bin_offset(lr_class_of(size)));
     }
     lr_store_relaxed(&lr_pop_below, LR_SMALL_MAX + 1);
+    lr_size_class_set_in_place(true);
+}
+
+void lr_size_class_set_in_place(bool allowed) {
+    for (unsigned c = 0; c < LR_CLASS_COUNT; c++) {
+        lr_store_relaxed(&lr_resize_bytes[c], allowed ? lr_classes[c].bytes : 0);
+    }
 }
 
 void lr_size_class_set_sampling(bool on) {

@@ -31,6 +31,12 @@ void lr_size_class_init(void);
 // are small, or none while sampling is on.
 extern atomic_sz lr_pop_below LR_HIDDEN;
 
+// Usable bytes of a block of each class as realloc's fast path sees them; all 0 before the start,
+// and while realloc is to take the slow path.
+extern atomic_u32 lr_resize_bytes[LR_CLASS_COUNT] LR_HIDDEN;
+// Whether realloc may leave a block in place without its slow path.
+void lr_size_class_set_in_place(bool allowed);
+
 // Leads malloc to the sampling bins (cache/sampler.h), or back. Threads see the change entry by
 // entry and late, which is harmless: both bins hold blocks of the class.
 void lr_size_class_set_sampling(bool on);

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "cache/trace.h"
 #include "heap/meta.h"
 #include "heap/scavenger.h"
 #include "os/os.h"
@@ -35,6 +36,7 @@ static atomic_u32 live_threads;
 static atomic_u32 free_records;
 static atomic_u32 generation;
 static atomic_u32 process_id;
+static atomic_u32 hidden; // 1: pointers stay at the empty cache
 static pthread_key_t exit_key;
 static bool have_exit_key; // immutable after start
 
@@ -83,6 +85,7 @@ static void on_thread_exit(void *value) {
     wait_while_taken(record);
     lr_cache_flush(&record->cache, false); // the next thread finds stacks of a useful size
     lr_store_relaxed(&record->cache.busy, 0);
+    lr_trace_thread_end();
     lr_thread_record_free(record, THREAD_OWNED);
     lr_thread_state_note_end();
 }
@@ -136,6 +139,45 @@ static struct thread_record *new_record(void) {
     return record;
 }
 
+// Puts the calling thread's cache where its fast paths look. If lr_thread_caches_hide() runs at the
+// same time either we see the mark, or it comes to our pointer after us: both sides write one and
+// read, or write, the other in one order of all.
+static void put_in_place(struct thread_cache *cache) {
+    if (LR_UNLIKELY(lr_load_relaxed(&hidden) != 0)) {
+        return;
+    }
+    lr_store_seq_cst(&lr_thread_cache, cache);
+    if (LR_UNLIKELY(lr_load_seq_cst(&hidden) != 0)) {
+        lr_store_relaxed(&lr_thread_cache, &lr_empty_cache);
+    }
+}
+
+void lr_thread_caches_show(void) { lr_store_relaxed(&hidden, 0); }
+
+// A thread may be in its fast path, with a pointer that it has read before, and may finish on its
+// cache: nothing is taken from it. TAKEN only keeps it from ending, and its pointer with it.
+void lr_thread_caches_hide(void) {
+    lr_store_seq_cst(&hidden, 1);
+    bool can_ask = lr_os_proc_is_ours();
+    lr_lock(&lr_registry_lock);
+    for (struct lr_rcu_node *node = lr_thread_registry.next; node != &lr_thread_registry;
+         node = node->next) {
+        struct thread_record *record = lr_thread_record_of(node);
+        uint32_t owned = THREAD_OWNED;
+        if (lr_load_relaxed(&record->generation) != lr_load_relaxed(&generation) ||
+            (can_ask &&
+             lr_os_thread_activity(lr_load_relaxed(&record->thread_id), 0) == LR_OS_THREAD_GONE) ||
+            // Acquire pairs with be_born(): slot is valid.
+            !lr_cas_acq_rel(&record->state, &owned, THREAD_TAKEN)) {
+            continue;
+        }
+        lr_store_seq_cst(record->slot, &lr_empty_cache);
+        lr_store_release(&record->state, THREAD_OWNED); // pairs with the owner's acquire
+        lr_os_futex_wake(&record->state, 1);
+    }
+    lr_unlock(&lr_registry_lock);
+}
+
 static struct thread_cache *be_born(void) {
     lr_lock(&lr_registry_lock);
     struct thread_record *record = claim_free_record();
@@ -160,7 +202,7 @@ static struct thread_cache *be_born(void) {
         lr_scavenger_note_first_thread();
     }
     own_record = record;
-    lr_store_relaxed(&lr_thread_cache, &record->cache);
+    put_in_place(&record->cache);
     // After the cache is in place: with many keys in use glibc allocates here, by malloc.
     if (have_exit_key) {
         pthread_setspecific(exit_key, record);
@@ -183,7 +225,7 @@ struct thread_cache *lr_thread_cache_acquire(void) {
     // Acquire pairs with the scavenger's release of the record: the bins it emptied.
     bool taken = lr_load_acquire(&record->state) == THREAD_TAKEN;
     if (!taken) {
-        lr_store_relaxed(&lr_thread_cache, &record->cache);
+        put_in_place(&record->cache);
     }
     lr_compiler_fence();
     lr_store_relaxed(&record->cache.busy, 0);

@@ -63,6 +63,12 @@ uint32_t lr_thread_generation(void);
 bool lr_thread_state_is_ours(void);
 void lr_thread_state_after_fork_child(void);
 
+// From now on no thread's pointer leads to its cache, so that all calls take the slow path, where
+// the thread finds its cache by lr_thread_cache_acquire(); or they do again, each from its next
+// call on. Under lr_trace_lock.
+void lr_thread_caches_hide(void);
+void lr_thread_caches_show(void);
+
 // Ends a record's use; its cache is empty. `from`: the state it is in now (the scavenger, who has
 // it TAKEN) or will be again (its owner, who waits for OWNED).
 void lr_thread_record_free(struct thread_record *record, uint32_t from);

@@ -7,6 +7,7 @@
 #include <larder/page.h>
 #include <string.h>
 
+#include "cache/trace.h"
 #include "cache/transfer.h"
 #include "conf/options.h"
 #include "diag/report.h"
@@ -291,6 +292,15 @@ static int write_profile(uint64_t *number) {
     return 0;
 }
 
+static int begin_trace(const char *size, uint64_t *number) {
+    uint64_t bytes;
+    // Read as the option that takes bytes without a lower limit.
+    if (lr_option_read(LR_OPTION_heap_limit, size, &bytes) != LR_OPTION_GOOD) {
+        return -EINVAL;
+    }
+    return lr_trace_begin(bytes, number);
+}
+
 static int obey(const struct larder_page_command *command, uint64_t *number) {
     switch (command->kind) {
     case LARDER_PAGE_REFRESH:
@@ -305,6 +315,11 @@ static int obey(const struct larder_page_command *command, uint64_t *number) {
         return write_profile(number);
     case LARDER_PAGE_PROFILE_END:
         close_profile();
+        return 0;
+    case LARDER_PAGE_TRACE:
+        return begin_trace(command->value, number);
+    case LARDER_PAGE_TRACE_END:
+        lr_trace_end();
         return 0;
     default:
         return -ENOSYS;

@@ -144,6 +144,9 @@ bool lr_os_each_mapping(lr_os_mapping_visit *visit, void *context);
 int lr_os_share_create(const char *name, size_t bytes);
 // The same, empty, to be written to; only the user of this process may open it.
 int lr_os_file_create(const char *name);
+// Bytes of a file in memory that nobody can make shorter, so that a mapping of it never faults; 0
+// if the descriptor is none. From then on it is closed on exec.
+size_t lr_os_share_bytes(int fd);
 // Maps the first `bytes` of it, in the place of what is mapped at `at` unless that is NULL.
 void *lr_os_share_map(int fd, size_t bytes, void *at);
 
@@ -155,6 +158,8 @@ struct lr_os_file_id {
 bool lr_os_file_identify(int fd, struct lr_os_file_id *id);
 bool lr_os_file_is(int fd, const struct lr_os_file_id *id);
 
+// False unless all of it could be read at `offset`.
+bool lr_os_read_at(int fd, void *out, size_t bytes, size_t offset);
 // Writes all of it at `offset`; 0 or negative errno.
 int lr_os_write_at(int fd, const void *data, size_t bytes, size_t offset);
 void lr_os_close(int fd);

@@ -51,6 +51,20 @@ int lr_os_file_create(const char *name) {
     return fd < 0 ? -errno : move_up(fd);
 }
 
+size_t lr_os_share_bytes(int fd) {
+    struct stat status;
+    const int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(fd, &status) != 0) {
+        return 0;
+    }
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return (size_t)status.st_size;
+}
+
+bool lr_os_read_at(int fd, void *out, size_t bytes, size_t offset) {
+    return syscall(SYS_pread64, fd, out, bytes, offset) == (long)bytes;
+}
+
 void *lr_os_share_map(int fd, size_t bytes, void *at) {
     void *p =
         mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | (at != NULL ? MAP_FIXED : 0), fd, 0);

@@ -9,6 +9,7 @@ enum lr_lock_rank {
     LR_RANK_FORK,      // one fork at a time (api/fork.c)
     LR_RANK_INIT,      // one-time start of the process (api/start.c); not taken by fork
     LR_RANK_OPTIONS,   // publishing a new snapshot of tunables (conf/options.c)
+    LR_RANK_TRACE,     // beginning and ending the recording of calls (cache/trace.c)
     LR_RANK_REGISTRY,  // adding and removing thread caches (cache/thread_state.c)
     LR_RANK_SCAVENGER, // starting, stopping the background thread (heap/scavenger.c)
     LR_RANK_RELEASE,   // one batch of pages on its way to the OS (heap/release.c)

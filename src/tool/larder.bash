@@ -4,7 +4,7 @@
 
 _larder() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands="run ps stat top set trim profile doctor help version"
+    local commands="run ps stat top set trim profile trace doctor help version"
     local options="scavenge_delay_ms= heap_limit= thread_cache_total= thread_cache_max= idle_thread_ms="
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
@@ -28,14 +28,16 @@ _larder() {
         fi
         ;;
     run:--preset) mapfile -t COMPREPLY < <(compgen -W "latency balanced memory" -- "$word") ;;
+    run:--trace | trace:-o) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     run:--library) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     set:[0-9]*) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word") && compopt -o nospace ;;
-    ps:* | stat:* | top:* | set:* | trim:* | doctor:*)
+    ps:* | stat:* | top:* | set:* | trim:* | trace:* | doctor:*)
         case $word:${COMP_WORDS[1]} in
         -*:stat)
             mapfile -t COMPREPLY < <(compgen -W "--json --openmetrics --prometheus --explain
                 --interval --count" -- "$word")
             ;;
+        -*:trace) mapfile -t COMPREPLY < <(compgen -W "-o --seconds --memory" -- "$word") ;;
         -*:top) mapfile -t COMPREPLY < <(compgen -W "--delay" -- "$word") ;;
         -*) mapfile -t COMPREPLY < <(compgen -W "--json" -- "$word") ;;
         *:ps) ;;
@@ -47,7 +49,7 @@ _larder() {
         ;;
     run:*)
         if [[ $word == -* ]]; then
-            mapfile -t COMPREPLY < <(compgen -W "--preset --opt --library --" -- "$word")
+            mapfile -t COMPREPLY < <(compgen -W "--preset --opt --library --trace --" -- "$word")
         else
             mapfile -t COMPREPLY < <(compgen -c -f -- "$word")
         fi

@@ -10,6 +10,7 @@
 
 #include "conf/option_table.h"
 #include "tool/preset.h"
+#include "tool/run_recorded.h"
 #include "tool/tool.h"
 
 enum { CANNOT_EXECUTE = 126, NOT_FOUND = 127 }; // as env(1)
@@ -122,6 +123,7 @@ static bool set_preload(const char *library) {
 struct request {
     const char *preset;
     const char *preload;
+    const char *trace;        // NULL: not to be recorded
     const char **assignments; // room for as many as there are arguments
     size_t count;
 };
@@ -131,10 +133,11 @@ static bool parse(int argc, char **argv, struct request *out) {
         {"preset", required_argument, NULL, 'p'},
         {"opt", required_argument, NULL, 'o'},
         {"library", required_argument, NULL, 'l'},
+        {"trace", required_argument, NULL, 't'},
         {NULL, 0, NULL, 0},
     };
     int letter;
-    while ((letter = getopt_long(argc, argv, "+p:o:l:", options, NULL)) != -1) {
+    while ((letter = getopt_long(argc, argv, "+p:o:l:t:", options, NULL)) != -1) {
         if (letter == '?' || optarg == NULL) {
             return false;
         }
@@ -142,6 +145,8 @@ static bool parse(int argc, char **argv, struct request *out) {
             out->preset = optarg;
         } else if (letter == 'l') {
             out->preload = optarg;
+        } else if (letter == 't') {
+            out->trace = optarg;
         } else {
             out->assignments[out->count++] = optarg;
         }
@@ -162,7 +167,15 @@ static bool set_environment(const struct request *request) {
     return true;
 }
 
-static int execute(const char *given, char **program) {
+struct start {
+    const char *library; // NULL: the one that belongs to this command
+    char **program;
+};
+
+static int execute(void *context) {
+    const struct start *start = context;
+    const char *given = start->library;
+    char **program = start->program;
     char path[PATH_MAX];
     if (given == NULL && !lr_tool_library(path, sizeof path)) {
         lr_tool_error("liblarder.so.0 is neither beside this command nor in " LARDER_TOOL_LIBRARY
@@ -193,7 +206,10 @@ int lr_cmd_run(int argc, char **argv) {
     } else if (optind >= argc) {
         (void)lr_tool_usage("run", "run needs a program");
     } else if (set_environment(&request)) {
-        status = execute(request.preload, argv + optind);
+        struct start start = {.library = request.preload, .program = argv + optind};
+        status = request.trace == NULL
+                     ? execute(&start)
+                     : lr_run_recorded(request.trace, argv[optind], execute, &start);
     }
     free(request.assignments);
     return status;
