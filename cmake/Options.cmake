@@ -7,6 +7,7 @@ option(LARDER_WERROR "Treat compiler warnings as errors" ${PROJECT_IS_TOP_LEVEL}
 option(LARDER_BUILD_TESTS "Build the tests (needs Check)" ${PROJECT_IS_TOP_LEVEL})
 option(LARDER_BUILD_BENCHMARKS "Build the benchmarks where Google Benchmark is installed"
        ${PROJECT_IS_TOP_LEVEL})
+option(LARDER_FUZZ "Build the fuzz targets with libFuzzer (clang), and no other test" OFF)
 option(LARDER_COVERAGE "Instrument for gcov" OFF)
 set(LARDER_SANITIZE "" CACHE STRING "Sanitizers to build with: address,undefined or thread")
 set(LARDER_TEST_SECONDS 2 CACHE STRING "How long each model and stress test runs under ctest")

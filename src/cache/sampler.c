@@ -103,8 +103,10 @@ static void fill_ahead(struct thread_cache *cache, struct thread_sampler *sample
         size_t most = lr_min(room - held, lr_max(held, FETCH_FIRST));
         fetched = lr_transfer_get(size_class, ahead->base, (unsigned)most);
     }
-    memcpy(ahead->base + fetched, bin->top - held, held * sizeof *bin->top);
-    bin->top -= held;
+    if (held != 0) { // a bin without slots has no top to count from
+        memcpy(ahead->base + fetched, bin->top - held, held * sizeof *bin->top);
+        bin->top -= held;
+    }
     ahead->top = ahead->base + fetched + held;
     sampler->left[size_class] -= (uint32_t)(fetched + held);
 }
