@@ -7,6 +7,7 @@
 
 #include "api/slow.h"
 #include "cache/idle.h"
+#include "cache/misuse.h"
 #include "cache/size_class.h"
 #include "cache/span_pages.h"
 #include "cache/thread_state.h"
@@ -21,6 +22,7 @@
 #include "heap/window.h"
 #include "os/os.h"
 #include "prof/dump.h"
+#include "prof/frames.h"
 #include "prof/guard.h"
 #include "prof/profile.h"
 #include "sync/lock.h"
@@ -60,6 +62,7 @@ static bool start_locked(void) {
     if (lr_opt_hardened() != 0) {
         lr_hard_enable();
     }
+    lr_misuse_set_callers(lr_frames_print_callers);
     lr_guard_init();
     lr_options_set_watcher(follow_options);
     follow_options();

@@ -10,6 +10,12 @@
 #include "heap/window.h"
 #include "os/os.h"
 
+enum { TEXT_BYTES = 1024 };
+
+static void (*print_callers)(struct lr_print *out); // immutable after start
+
+void lr_misuse_set_callers(void (*print)(struct lr_print *out)) { print_callers = print; }
+
 // What the page under the pointer is used for.
 static void describe(struct lr_print *out, const void *pointer) {
     size_t page = lr_page_of(pointer);
@@ -30,6 +36,9 @@ static void describe(struct lr_print *out, const void *pointer) {
 
 static void finish(struct lr_print *out) {
     lr_print_f(out, ", thread %u\n", lr_os_thread_id());
+    if (print_callers != NULL) {
+        print_callers(out);
+    }
     lr_print_flush(out);
     if (lr_opt_on_error() == LR_ON_ERROR_ABORT) {
         abort();
@@ -40,7 +49,7 @@ void lr_misuse_report(enum lr_misuse misuse, const void *pointer) {
     if (lr_opt_on_error() == LR_ON_ERROR_IGNORE) {
         return;
     }
-    char text[256];
+    char text[TEXT_BYTES];
     struct lr_print out;
     lr_print_init(&out, text, sizeof text, 2);
     lr_print_f(&out, "larder: %s %p: double free, or not a block, ",
@@ -53,7 +62,7 @@ void lr_misuse_report_f(const char *format, ...) {
     if (lr_opt_on_error() == LR_ON_ERROR_IGNORE) {
         return;
     }
-    char text[256];
+    char text[TEXT_BYTES];
     struct lr_print out;
     lr_print_init(&out, text, sizeof text, 2);
     lr_print_str(&out, "larder: ");
@@ -68,7 +77,7 @@ void lr_misuse_report_size(const void *pointer, size_t given, size_t actual) {
     if (lr_opt_on_error() == LR_ON_ERROR_IGNORE) {
         return;
     }
-    char text[256];
+    char text[TEXT_BYTES];
     struct lr_print out;
     lr_print_init(&out, text, sizeof text, 2);
     lr_print_f(&out, "larder: sized free of %p with size %zu, but the block has %zu bytes", pointer,

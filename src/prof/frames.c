@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "prof/frames.h"
 
+#include "base/bits.h"
 #include "os/os.h"
 #include "prof/module.h"
 #include "prof/unwind.h"
+
+enum { CALLERS = 8 }; // of a report
 
 // How many of the innermost frames are Larder's own. In a static executable they cannot be told
 // from the program's by their mapping: there it is none, and `larder profile` knows them by their
@@ -37,5 +40,15 @@ void lr_frames_print(struct lr_print *p, const size_t *pcs, unsigned depth) {
     for (unsigned i = 0; i < depth; i++) {
         struct place_search search = {.print = p, .pc = pcs[i]};
         (void)lr_os_each_mapping(print_place, &search);
+    }
+}
+
+void lr_frames_print_callers(struct lr_print *p) {
+    size_t pcs[2 * CALLERS];
+    unsigned depth = lr_unwind(pcs, 2 * CALLERS);
+    unsigned own = lr_frames_own(pcs, depth);
+    if (depth > own) {
+        lr_print_str(p, "  called at\n");
+        lr_frames_print(p, pcs + own, (unsigned)lr_min(depth - own, CALLERS));
     }
 }

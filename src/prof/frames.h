@@ -13,4 +13,8 @@ unsigned lr_frames_own(const size_t *pcs, unsigned depth);
 // A line for each; addresses of no file are left out. Reads /proc/self/maps, takes no lock.
 void lr_frames_print(struct lr_print *p, const size_t *pcs, unsigned depth);
 
+// "  called at", and a line for each of the first frames outside of Larder's own code: who called
+// it.
+void lr_frames_print_callers(struct lr_print *p);
+
 #endif

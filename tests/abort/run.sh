@@ -3,7 +3,7 @@
 #
 # run.sh PROGRAM SOURCE: runs a misuse program three times and compares its end with the first lines
 # of its source:
-#   // expect: <extended regular expression that its one line of report matches>
+#   // expect: <extended regular expression that the first line of its report matches>
 #   // signal: <the signal that ends it>
 #   // environment: <assignments it runs with>, if any
 # With abort, the default, it reports and ends by the signal; with LARDER_ON_ERROR=report it reports and goes on
@@ -32,12 +32,15 @@ fail() {
     failed=1
 }
 
-# Every line of the report is the expected one; there are $1 or more of them.
+# Every line of the report is the expected one, or says who called; there are $1 or more of the first,
+# each with the program among its callers.
 check_lines() {
-    total=$(wc -l <"$err")
     matching=$(grep -cE -e "$expect" "$err")
-    [ "$total" -eq "$matching" ] || fail "a line does not match $expect"
+    reports=$(grep -cvE '^  called at$|^      [^ ]*\+0x[0-9a-f]+$' "$err")
+    callers=$(grep -cE "^      .*/$(basename "$program")\+0x[0-9a-f]+\$" "$err")
+    [ "$reports" -eq "$matching" ] || fail "a line does not match $expect"
     [ "$matching" -ge "$1" ] || fail "no report"
+    [ "$callers" -ge "$matching" ] || fail "the program is not among the callers"
 }
 
 for mode in abort report ignore; do
@@ -50,7 +53,7 @@ for mode in abort report ignore; do
         ended=$([ "$code" -gt 128 ] && kill -l "$code")
         [ "$ended" = "$signal" ] || fail "ended with $code instead of SIG$signal"
         check_lines 1
-        [ "$(wc -l <"$err")" -eq 1 ] || fail "more than one line"
+        [ "$matching" -eq 1 ] || fail "more than one report"
         ;;
     report)
         [ "$code" -eq 0 ] || fail "exit $code"
