@@ -28,7 +28,7 @@ enum {
 #define CPU_WINDOW_NS (30000 * MS_NS) // over which LARDER_SCAVENGE_CPU_PERCENT is kept
 #define PUBLISH_NS (250 * MS_NS)
 #define LAST_THREAD_POLL_NS (5 * MS_NS)
-#define LAST_THREAD_POLLS 200 // for a second; then every PERIOD_MAX_NS
+#define LAST_THREAD_POLLS 200 // for a second; then as there is work, or every PERIOD_MAX_NS
 
 enum state { NOT_STARTED, RUNNING, REFUSED };
 
@@ -211,14 +211,18 @@ static void sleep_until_needed(uint32_t idle_ticks) {
 
 // When main() left by pthread_exit() and all other threads of the program are gone, only this
 // thread keeps the process alive: returning from it lets libc call exit(). The thread that gave the
-// hint is still in its last destructors, and threads that never called malloc may go on for long.
-static bool end_if_last(void) {
+// hint is still in its last destructors, and threads that never called malloc may go on for long,
+// while there may be much to return.
+static bool end_if_last(uint32_t idle_ticks) {
     static uint32_t never;
     if (lr_os_only_thread_left()) {
         return true;
     }
-    uint64_t wait = scavenger.last_polls < LAST_THREAD_POLLS ? LAST_THREAD_POLL_NS : PERIOD_MAX_NS;
-    scavenger.last_polls++;
+    uint64_t wait = idle_ticks < LR_DEMAND_STEPS ? pause_ns() : PERIOD_MAX_NS;
+    if (scavenger.last_polls < LAST_THREAD_POLLS) {
+        scavenger.last_polls++;
+        wait = LAST_THREAD_POLL_NS;
+    }
     lr_os_futex_wait(&never, 0, wait);
     return false;
 }
@@ -244,7 +248,7 @@ static void *run(void *unused) {
         call(scavenger.service.serve);
         idle_ticks = run_tick() ? 0 : idle_ticks + 1;
         if (lr_load_relaxed(&scavenger.last_hint) != 0) {
-            last = end_if_last();
+            last = end_if_last(idle_ticks);
         } else {
             scavenger.last_polls = 0;
             sleep_until_needed(idle_ticks);
