@@ -7,6 +7,7 @@ set(larder_tool_shared
   "${PROJECT_SOURCE_DIR}/src/base/print.c"
   "${PROJECT_SOURCE_DIR}/src/conf/option_table.c"
   "${PROJECT_SOURCE_DIR}/src/conf/stats.c"
+  "${PROJECT_SOURCE_DIR}/src/diag/report_fills.c"
   "${PROJECT_SOURCE_DIR}/src/diag/report_json.c"
   "${PROJECT_SOURCE_DIR}/src/diag/report_metrics.c"
   "${PROJECT_SOURCE_DIR}/src/diag/stats_text.c")

@@ -60,6 +60,8 @@ struct larder_page_header {
     struct larder_page_table locks;
     struct larder_page_table threads; /* the first ones, if there are many */
     struct larder_page_table options;
+    /* Appended; absent where header_bytes ends before them. */
+    struct larder_page_table fills; /* struct larder_span_fills, a row for each of classes */
 };
 
 struct larder_page_stat {

@@ -59,8 +59,55 @@ LARDER_API int larder_stats_get(struct larder_stats *out, size_t out_bytes) LARD
 /* Class `index`, from 0 on in order of size; -ENOENT behind the last one, -EINVAL for NULL. */
 LARDER_API int larder_stats_class(unsigned index, struct larder_class_stats *out) LARDER_NOTHROW;
 
+/*
+ * Spans of class `index` by how full they are: [0] those of which no block is handed out, [1] to
+ * [8] less than so many eighths, [9] all. A block is handed out when the program or a cache has it.
+ * The sum is `spans` of the class; in hardened mode all are 0. Results as of larder_stats_class().
+ */
+#define LARDER_SPAN_FILLS 10
+struct larder_span_fills {
+    uint32_t spans[LARDER_SPAN_FILLS];
+};
+LARDER_API int larder_stats_fills(unsigned index, struct larder_span_fills *out) LARDER_NOTHROW;
+
 /* Lock `index`, from 0 on in lock order; -ENOENT behind the last one, -EINVAL for NULL. */
 LARDER_API int larder_stats_lock(unsigned index, struct larder_lock_stats *out) LARDER_NOTHROW;
+
+/*
+ * The blocks themselves.
+ */
+enum larder_block_state {
+    LARDER_BLOCK_FREE, /* nobody has it */
+    LARDER_BLOCK_OUT, /* handed out: the program has it, or a cache keeps it for the next request */
+    LARDER_BLOCK_LIVE, /* the program has it: blocks above 256 KiB, aligned to more than a page, or
+                          sampled; the one whose place a sample takes is OUT beside it */
+};
+
+struct larder_heap_block {
+    void *address;
+    size_t bytes; /* usable */
+    enum larder_block_state state;
+    void *span; /* the pages it lies in, with others of its size */
+    size_t span_bytes;
+};
+
+/* 0: go on. Any other value ends the walk and is its result. */
+typedef int (*larder_heap_visitor)(const struct larder_heap_block *block, void *context);
+
+/*
+ * Calls visit(block, context) for each block, free ones too, while other threads go on. Each span
+ * is copied under its lock and shown with none held: the blocks of one span are as they were at one
+ * moment, those of another at another. A block that the program has from the begin to the end of
+ * the call, and does not resize, is shown once, as OUT or LIVE; one that comes or goes meanwhile
+ * once or not at all. Addresses rise, but for blocks outside the window (see README), which come
+ * last. No block's memory is touched; when `visit` is called another thread may have freed it, and
+ * its memory may be gone. `visit` may do anything, also allocate, free, walk and not return.
+ *
+ * Takes a lock for each span, and for each page that looks free two loads. Result: 0, or what
+ * `visit` returned. -EINVAL: `visit` is NULL. -EPERM: hardened mode, which does not say where
+ * blocks lie.
+ */
+LARDER_API int larder_heap_walk(larder_heap_visitor visit, void *context);
 
 /* Writes all of it to `fd` as a page for people; the form may change. -EBADF or another errno of
  * write if that fails. */

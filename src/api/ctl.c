@@ -11,6 +11,7 @@
 #include "conf/options.h"
 #include "conf/stats.h"
 #include "diag/report.h"
+#include "diag/walk.h"
 #include "prof/dump.h"
 
 int larder_option_get(const char *name, uint64_t *value) {
@@ -50,6 +51,13 @@ int larder_stats_class(unsigned index, struct larder_class_stats *out) {
     return lr_stats_class(index, out) ? 0 : -ENOENT;
 }
 
+int larder_stats_fills(unsigned index, struct larder_span_fills *out) {
+    if (out == NULL) {
+        return -EINVAL;
+    }
+    return lr_stats_fills(index, out) ? 0 : -ENOENT;
+}
+
 int larder_stats_lock(unsigned index, struct larder_lock_stats *out) {
     if (out == NULL) {
         return -EINVAL;
@@ -65,6 +73,16 @@ int larder_stats_print_as(int fd, enum larder_format format) {
     }
     const int saved_errno = errno;
     const int result = fd < 0 ? -EBADF : lr_report_print(fd, format);
+    errno = saved_errno;
+    return result;
+}
+
+int larder_heap_walk(larder_heap_visitor visit, void *context) {
+    if (visit == NULL) {
+        return -EINVAL;
+    }
+    const int saved_errno = errno;
+    const int result = lr_heap_walk(visit, context);
     errno = saved_errno;
     return result;
 }

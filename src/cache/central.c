@@ -27,6 +27,7 @@ struct central {
     uint64_t lowest;              // guarded by: lock; lowest free_objects since the last look
     uint64_t clean_units;         // guarded by: lock; in all spans of the class
     uint64_t clean_ends;          // guarded by: lock; of them, those with a span's tail
+    uint32_t fill[FULLNESS];      // guarded by: lock; spans in the buckets by fullness
 } LR_CACHE_ALIGNED;
 
 #define CENTRAL_INIT                                                                               \
@@ -43,7 +44,10 @@ static unsigned bucket_of(const struct span *span) {
     return (span->clean == 0 ? RESIDENT : 0) + 2 * fullness + CHANGED;
 }
 
+static unsigned fullness_of(unsigned bucket) { return bucket % RESIDENT / 2; }
+
 static void link_into(struct central *list, struct span *span, unsigned bucket) {
+    list->fill[fullness_of(bucket)]++;
     span->bucket = (uint8_t)bucket;
     span->prev = NULL;
     span->next = list->bucket[bucket];
@@ -60,6 +64,7 @@ static void link_span(struct central *list, struct span *span) {
 
 static void unlink_span(struct central *list, struct span *span) {
     unsigned bucket = span->bucket;
+    list->fill[fullness_of(bucket)]--;
     span->bucket = LR_SPAN_UNLISTED;
     if (span->next != NULL) {
         span->next->prev = span->prev;
@@ -208,8 +213,10 @@ unsigned lr_central_remove(unsigned size_class, void **out, unsigned most) {
     return taken;
 }
 
-// An empty span leaves for the span heap, which is told which of its pages are clean.
+// An empty span leaves for the span heap, which is told which of its pages are clean. The maps
+// forget it under the lock, so that who holds it may use what they lead to.
 static void drop_empty(struct central *list, struct span *span) {
+    lr_span_unmap(span);
     uint32_t clean = span->clean;
     set_clean(list, span, 0);
     span->clean = clean;
@@ -347,7 +354,7 @@ static unsigned insert_locked(struct central *list, unsigned size_class, const s
 static void free_spans(struct span *empty) {
     while (empty != NULL) {
         struct span *next = empty->next;
-        lr_span_free(empty);
+        lr_span_free_private(empty, false);
         empty = next;
     }
 }
@@ -503,7 +510,7 @@ void lr_central_release_spares(void) {
         }
         lr_unlock(&list->lock);
         if (span != NULL) {
-            lr_span_free(span);
+            lr_span_free_private(span, false);
         }
     }
 }
@@ -520,4 +527,17 @@ struct central_counts lr_central_counts(unsigned size_class) {
                                     .clean_tail_bytes = list->clean_ends * tail};
     lr_unlock(&list->lock);
     return counts;
+}
+
+void lr_central_fills(unsigned size_class, uint32_t fills[LR_CENTRAL_FILLS]) {
+    struct central *list = &lists[size_class];
+    lr_lock(&list->lock);
+    uint32_t partly = 0;
+    for (unsigned f = 0; f < FULLNESS; f++) {
+        fills[1 + f] = list->fill[f];
+        partly += list->fill[f];
+    }
+    fills[0] = list->spare != NULL;
+    fills[FULLNESS + 1] = list->spans - partly - fills[0];
+    lr_unlock(&list->lock);
 }

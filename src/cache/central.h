@@ -53,4 +53,8 @@ struct central_counts {
 struct central_counts lr_central_counts(unsigned size_class);
 struct lr_lock *lr_central_lock(unsigned size_class);
 
+// Spans of the class by how many of their objects are handed out, as struct larder_span_fills.
+enum { LR_CENTRAL_FILLS = 10 };
+void lr_central_fills(unsigned size_class, uint32_t fills[LR_CENTRAL_FILLS]);
+
 #endif

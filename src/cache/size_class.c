@@ -26,6 +26,7 @@ const struct class_info lr_classes[LR_CLASS_COUNT] = {
 
 #define SIZE_CLASS(number, size, span_pages, count, waste)                                         \
     static_assert((count) == (span_pages)*LR_PAGE_BYTES / (size), "blocks of class " #number);     \
+    static_assert((count) <= LR_CLASS_OBJECTS_MOST, "span_look.h has room for the bits");          \
     static_assert((span_pages) < LR_PAGES_PER_HUGE, "a span lies in one huge page");
 #include "cache/size_class.def"
 

@@ -44,7 +44,8 @@ void lr_size_class_set_sampling(bool on);
 enum {
     LR_BIN_BYTES = 32,
     LR_SAMPLE_BIN_BYTES = 16,
-    LR_SAMPLE_BINS = 41, // classes 0 up to that of LR_FAST_MAX
+    LR_CLASS_OBJECTS_MOST = 1024, // in a span
+    LR_SAMPLE_BINS = 41,          // classes 0 up to that of LR_FAST_MAX
 };
 
 static inline uint16_t lr_bin_offset(unsigned size_class) {

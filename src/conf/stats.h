@@ -39,6 +39,7 @@ void lr_stats_collect(struct larder_stats *out);
 // The same, and the LR_CLASS_COUNT - 1 classes that it was made from, unless `classes` is NULL.
 void lr_stats_collect_all(struct larder_stats *out, struct larder_class_stats *classes);
 bool lr_stats_class(unsigned index, struct larder_class_stats *out);
+bool lr_stats_fills(unsigned index, struct larder_span_fills *out);
 bool lr_stats_lock(unsigned index, struct larder_lock_stats *out);
 
 // The cache of one thread.

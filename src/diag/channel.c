@@ -25,7 +25,8 @@ enum {
     LOCKS_AT = CLASSES_AT + LR_CLASS_COUNT * sizeof(struct larder_class_stats),
     OPTIONS_AT = LOCKS_AT + LR_REPORT_LOCKS * sizeof(struct larder_page_lock),
     OPTIONS_MOST = 64,
-    THREADS_AT = OPTIONS_AT + OPTIONS_MOST * sizeof(struct larder_page_option),
+    FILLS_AT = OPTIONS_AT + OPTIONS_MOST * sizeof(struct larder_page_option),
+    THREADS_AT = FILLS_AT + LR_CLASS_COUNT * sizeof(struct larder_span_fills),
     THREADS_MOST = (LARDER_PAGE_BYTES - THREADS_AT) / sizeof(struct larder_page_thread),
     BATCH = 32, // rows of a write
 };
@@ -101,6 +102,16 @@ static void write_stats(struct writer *w, const struct larder_stats *stats) {
     writer_flush(w);
 }
 
+static void write_fills(struct writer *w, unsigned classes) {
+    writer_init(w, FILLS_AT, sizeof(struct larder_span_fills));
+    for (unsigned i = 0; i < classes; i++) {
+        struct larder_span_fills row;
+        lr_stats_fills(i, &row);
+        writer_add(w, &row);
+    }
+    writer_flush(w);
+}
+
 static void write_locks(struct writer *w, const struct lr_report *report) {
     writer_init(w, LOCKS_AT, sizeof(struct larder_page_lock));
     for (unsigned i = 0; i < report->lock_count; i++) {
@@ -161,6 +172,7 @@ static void refresh(void) {
         writer_add(&writer, &report.classes[i]);
     }
     writer_flush(&writer);
+    write_fills(&writer, report.class_count);
     write_locks(&writer, &report);
     write_options(&writer);
     writer_init(&threads.writer, THREADS_AT, sizeof(struct larder_page_thread));
@@ -171,6 +183,7 @@ static void refresh(void) {
     header->threads.rows = threads.total < THREADS_MOST ? threads.total : THREADS_MOST;
     header->stats.rows = LR_STAT_COUNT;
     header->classes.rows = report.class_count;
+    header->fills.rows = report.class_count;
     header->locks.rows = report.lock_count;
     header->options.rows = LR_OPTION_COUNT;
     header->updated_ns = lr_os_now_ns();
@@ -195,6 +208,7 @@ static int write_header(int fd) {
         .locks = table(LOCKS_AT, sizeof(struct larder_page_lock)),
         .threads = table(THREADS_AT, sizeof(struct larder_page_thread)),
         .options = table(OPTIONS_AT, sizeof(struct larder_page_option)),
+        .fills = table(FILLS_AT, sizeof(struct larder_span_fills)),
     };
     copy_text(header.larder_version, sizeof header.larder_version, larder_version());
     return lr_os_write_at(fd, &header, sizeof header, 0);

@@ -267,6 +267,16 @@ bool lr_stats_class(unsigned index, struct larder_class_stats *out) {
     return true;
 }
 
+static_assert((int)LR_CENTRAL_FILLS == LARDER_SPAN_FILLS, "one is read into the other");
+
+bool lr_stats_fills(unsigned index, struct larder_span_fills *out) {
+    if (index + 1 >= LR_CLASS_COUNT) {
+        return false;
+    }
+    lr_central_fills(index + 1, out->spans);
+    return true;
+}
+
 void lr_stats_threads(void (*visit)(const struct lr_thread_figures *figures)) {
     lr_lock(&lr_registry_lock);
     struct lr_rcu_node *node = lr_thread_registry.next;

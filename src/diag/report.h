@@ -28,7 +28,8 @@ struct lr_report_option {
     uint8_t runtime;
 };
 
-// About 7 KiB: fits the stack of any thread.
+// About 7 KiB: fits the stack of any thread. What would make it larger is asked for when it is
+// printed.
 struct lr_report {
     const char *version;
     uint32_t process_id;
@@ -37,12 +38,21 @@ struct lr_report {
     unsigned lock_count;
     struct larder_class_stats classes[LR_CLASS_COUNT];
     struct larder_lock_stats locks[LR_REPORT_LOCKS];
+    // Spans of the class classes[i] by how full they are. False: not known.
+    bool (*fills)(const struct lr_report *report, unsigned i, struct larder_span_fills *out);
     // What only a look from outside knows; NULL and 0 else.
     unsigned thread_count;
     unsigned option_count;
     const struct lr_report_thread *threads;
     const struct lr_report_option *options;
 };
+
+// False where nothing is known of the class, or it has no spans.
+LR_COLD bool lr_report_fills(const struct lr_report *report, unsigned i,
+                             struct larder_span_fills *out);
+
+// What is in spans[index] of struct larder_span_fills: "none", "<1/8" ... "<8/8", "all".
+LR_COLD const char *lr_report_fill_name(unsigned index);
 
 // Reads all figures of this process, except threads and options. The caller holds no lock of
 // Larder.

@@ -50,7 +50,9 @@ static void print_totals(struct lr_print *p, const struct larder_stats *stats) {
     lr_print_str(p, "\n  }");
 }
 
-static void print_class(struct lr_print *p, const struct larder_class_stats *c) {
+static void print_class(struct lr_print *p, const struct lr_report *report, unsigned i) {
+    const struct larder_class_stats *c = &report->classes[i];
+    struct larder_span_fills fills;
     number(p, "size", c->size, "{");
     number(p, "objects_per_span", c->objects_per_span, ", ");
     number(p, "span_bytes", c->span_bytes, ", ");
@@ -59,6 +61,13 @@ static void print_class(struct lr_print *p, const struct larder_class_stats *c) 
     number(p, "thread_objects", c->thread_objects, ", ");
     number(p, "transfer_objects", c->transfer_objects, ", ");
     number(p, "central_objects", c->central_objects, ", ");
+    if (lr_report_fills(report, i, &fills)) {
+        key(p, "spans_by_fill", ", ");
+        for (unsigned f = 0; f < LARDER_SPAN_FILLS; f++) {
+            lr_print_f(p, f == 0 ? "[%u" : ", %u", fills.spans[f]);
+        }
+        lr_print_char(p, ']');
+    }
     lr_print_char(p, '}');
 }
 
@@ -108,7 +117,7 @@ void lr_report_json(struct lr_print *p, const struct lr_report *report) {
     number(p, "pid", report->process_id, ",\n  ");
     print_totals(p, &report->stats);
     PRINT_ROWS(p, "classes", report->class_count, report->classes[i].spans != 0,
-               print_class(p, &report->classes[i]));
+               print_class(p, report, i));
     PRINT_ROWS(p, "locks", report->lock_count, true, print_lock(p, &report->locks[i]));
     if (report->threads != NULL) {
         PRINT_ROWS(p, "threads", report->thread_count, true, print_thread(p, &report->threads[i]));

@@ -90,6 +90,26 @@ static void print_classes(struct lr_print *p, const struct lr_report *report, bo
     }
 }
 
+// Only what there is: most of the ten are 0 for most classes.
+static void print_fills(struct lr_print *p, const struct lr_report *report, bool open) {
+    static const struct family family = {
+        "class_spans_filled", "spans in use, by block size and share of their blocks handed out",
+        LR_STAT_GAUGE, LR_STAT_NUMBER};
+    print_head(p, &family, open);
+    for (unsigned i = 0; i < report->class_count; i++) {
+        struct larder_span_fills fills;
+        const bool known = lr_report_fills(report, i, &fills);
+        for (unsigned f = 0; known && f < LARDER_SPAN_FILLS; f++) {
+            if (fills.spans[f] != 0) {
+                print_name(p, &family, true);
+                lr_print_f(p, "{size=\"%lu\",share=\"%s\"}", report->classes[i].size,
+                           lr_report_fill_name(f));
+                print_value(p, &family, fills.spans[f]);
+            }
+        }
+    }
+}
+
 static void print_locks(struct lr_print *p, const struct lr_report *report, bool open) {
     static const struct family families[] = {
         {"lock_acquisitions", "times that a lock was taken, by lock", LR_STAT_COUNTER,
@@ -118,6 +138,7 @@ void lr_report_metrics(struct lr_print *p, const struct lr_report *report, bool 
     lr_print_str(p, "} 1\n");
     print_totals(p, &report->stats, open);
     print_classes(p, report, open);
+    print_fills(p, report, open);
     print_locks(p, report, open);
     if (open) {
         lr_print_str(p, "# EOF\n");

@@ -100,6 +100,24 @@ void lr_stats_text_class(struct lr_print *p, const struct larder_class_stats *cl
                percent_text(&live, lr_permille(live_bytes, span_bytes)));
 }
 
+static void print_fills(struct lr_print *p, const struct lr_report *report) {
+    struct larder_span_fills fills;
+    lr_print_f(p, "spans by the share of their blocks that is handed out\n  %8s", "bytes");
+    for (unsigned f = 0; f < LARDER_SPAN_FILLS; f++) {
+        lr_print_f(p, " %8s", lr_report_fill_name(f));
+    }
+    lr_print_char(p, '\n');
+    for (unsigned i = 0; i < report->class_count; i++) {
+        if (lr_report_fills(report, i, &fills)) {
+            lr_print_f(p, "  %8lu", report->classes[i].size);
+            for (unsigned f = 0; f < LARDER_SPAN_FILLS; f++) {
+                lr_print_f(p, " %8u", fills.spans[f]);
+            }
+            lr_print_char(p, '\n');
+        }
+    }
+}
+
 void lr_stats_text_lock(struct lr_print *p, const struct larder_lock_stats *lock) {
     struct field share;
     lr_print_f(p, "  %12lu %12lu %8s  %s\n", lock->takes, lock->contended,
@@ -118,6 +136,7 @@ void lr_stats_text(struct lr_print *p, const struct lr_report *report) {
             lr_stats_text_class(p, &report->classes[i]);
         }
     }
+    print_fills(p, report);
     lr_print_f(p, "locks\n  %12s %12s %8s\n", "taken", "had to wait", "");
     for (unsigned i = 0; i < report->lock_count; i++) {
         if (report->locks[i].takes != 0) {

@@ -123,6 +123,29 @@ size_t lr_direct_bytes_from(const void *inside) {
     return bytes;
 }
 
+bool lr_direct_next(struct direct_cursor *cursor) {
+    const struct direct_block *next = NULL;
+    lr_lock(&lr_direct_lock);
+    while (next == NULL && cursor->bucket < BUCKETS) {
+        for (struct direct_block *b = buckets[cursor->bucket]; b != NULL; b = b->next) {
+            bool later = (size_t)b->start > (size_t)cursor->start;
+            if (later && (next == NULL || (size_t)b->start < (size_t)next->start)) {
+                next = b;
+            }
+        }
+        if (next == NULL) {
+            cursor->bucket++;
+            cursor->start = NULL;
+        }
+    }
+    if (next != NULL) {
+        cursor->start = next->start;
+        cursor->bytes = next->bytes;
+    }
+    lr_unlock(&lr_direct_lock);
+    return next != NULL;
+}
+
 struct direct_counts lr_direct_counts(void) {
     lr_lock(&lr_direct_lock);
     struct direct_counts counts = {.blocks = lr_load_relaxed(&block_count), .bytes = block_bytes};

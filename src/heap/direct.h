@@ -24,6 +24,15 @@ size_t lr_direct_bytes(const void *start);
 // Bytes from anywhere in such a block to its end; 0 if the pointer leads into none. Looks at all.
 size_t lr_direct_bytes_from(const void *inside);
 
+// Moves a cursor, all zero at first, to the next block; those that come or move meanwhile are met
+// or not. False: there is none left.
+struct direct_cursor {
+    unsigned bucket;
+    void *start;
+    size_t bytes;
+};
+bool lr_direct_next(struct direct_cursor *cursor);
+
 struct direct_counts {
     size_t blocks;
     size_t bytes;

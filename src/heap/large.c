@@ -64,6 +64,22 @@ struct span *lr_large_span_around(const void *inside) {
     return span != NULL && page - span->first_page < span->page_count ? span : NULL;
 }
 
+size_t lr_large_look(size_t page) {
+    size_t bytes = 0;
+    if (lr_load_relaxed(&lr_window.span_map[page]) == 0) {
+        return 0;
+    }
+    // A span that the map still has when the lock is taken is not freed before it is released:
+    // lr_span_free() clears the map first and then takes the lock.
+    lr_lock(&lr_span_heap_lock);
+    const struct span *span = lr_span_from_id(lr_load_acquire(&lr_window.span_map[page]));
+    if (span != NULL && span->size_class == 0) {
+        bytes = lr_span_bytes(span);
+    }
+    lr_unlock(&lr_span_heap_lock);
+    return bytes;
+}
+
 // Grows a block for the first time beyond what its neighbours leave: one copy to where the kernel
 // can move its pages from then on.
 static void *move_out(struct span *span, size_t size) {

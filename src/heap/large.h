@@ -24,6 +24,10 @@ size_t lr_large_bytes(const void *block);
 // span that nobody frees meanwhile is found.
 struct span *lr_large_span_around(const void *inside);
 
+// Any page below lr_window.pages: bytes of the large block that begins there at the moment; 0:
+// none.
+size_t lr_large_look(size_t page);
+
 // Blocks of at least this size that have to move to grow leave the window. (It is where glibc's
 // threshold for mapped blocks ends too: mapping smaller ones anew costs more than copying them.)
 #define LR_LARGE_MOVE_OUT (32 * LR_MIB)

@@ -400,11 +400,12 @@ static struct span *make_span(size_t pages, size_t align, size_t record_bytes, b
     return span;
 }
 
-// Readers are frees of blocks in the span, which were handed out after these stores.
+// Most readers are frees of blocks in the span, which were handed out after these stores. Release
+// pairs with walks of the heap, which were handed nothing: cache/span_look.c, lr_large_look().
 static void set_maps(const struct span *span, size_t pages, uint16_t bin_offset, uint32_t id) {
     for (size_t i = 0; i < pages; i++) {
-        lr_store_relaxed(lr_class_map(span->first_page + i), bin_offset);
-        lr_store_relaxed(&lr_window.span_map[span->first_page + i], id);
+        lr_store_release(&lr_window.span_map[span->first_page + i], id);
+        lr_store_release(lr_class_map(span->first_page + i), bin_offset);
     }
 }
 
@@ -424,7 +425,7 @@ struct span *lr_span_alloc_small(uint32_t page_count, uint16_t object_count, uin
 struct span *lr_span_alloc_large(size_t page_count, size_t align_pages) {
     struct span *span = make_span(page_count, align_pages, bitmap_bytes(1), true);
     if (span != NULL) {
-        lr_store_relaxed(&lr_window.span_map[span->first_page], lr_span_id(span));
+        lr_store_release(&lr_window.span_map[span->first_page], lr_span_id(span)); // see set_maps()
     }
     return span;
 }
@@ -463,8 +464,12 @@ void lr_span_free_private(struct span *span, bool clean) {
     lr_scavenger_note_free(dirty);
 }
 
-void lr_span_free(struct span *span) {
+void lr_span_unmap(const struct span *span) {
     set_maps(span, span->size_class == 0 ? 1 : span->page_count, 0, 0);
+}
+
+void lr_span_free(struct span *span) {
+    lr_span_unmap(span);
     lr_span_free_private(span, false);
 }
 

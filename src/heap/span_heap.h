@@ -34,6 +34,10 @@ struct span *lr_span_alloc_small(uint32_t page_count, uint16_t object_count, uin
 struct span *lr_span_alloc_large(size_t page_count, size_t align_pages);
 void lr_span_free(struct span *span);
 
+// Its first half, for a small span that others look at under a lock of its owner; to be followed by
+// lr_span_free_private().
+void lr_span_unmap(const struct span *span);
+
 // A span in no map, whose maker has `record_bytes` behind its descriptor, which are zero. Class 0
 // counts as a large block. `clean` says that all its pages read as zero and hold no memory.
 struct span *lr_span_alloc_private(size_t page_count, size_t align_pages, uint8_t size_class,

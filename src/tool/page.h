@@ -19,11 +19,13 @@ enum {
 
 // What a page said. About 150 KiB: not for a stack.
 struct page_view {
-    struct lr_report report; // points to what follows
+    struct lr_report report; // points to what follows; stands first
     char version[32];
     char lock_names[LR_REPORT_LOCKS][32];
     struct lr_report_thread threads[PAGE_THREADS_MOST];
     struct lr_report_option options[PAGE_OPTIONS_MOST];
+    struct larder_span_fills fills[LR_CLASS_COUNT];
+    unsigned fill_count;
     uint64_t window_begin, window_end;
     uint64_t pools_begin, pools_end;
     uint64_t updated_ns;

@@ -5,6 +5,9 @@
 #include "base/bits.h"
 #include "tool/page.h"
 
+// Of the first version; what was appended since may be missing.
+#define HEADER_LEAST offsetof(struct larder_page_header, fills)
+
 struct source {
     const char *bytes;
     size_t size;
@@ -96,6 +99,24 @@ static void decode_options(const struct source *s, const struct larder_page_tabl
     out->report.options = out->options;
 }
 
+static bool view_fills(const struct lr_report *report, unsigned i, struct larder_span_fills *out) {
+    const struct page_view *view = (const struct page_view *)(const void *)report;
+    if (i >= view->fill_count) {
+        return false;
+    }
+    *out = view->fills[i];
+    return true;
+}
+
+static void decode_fills(const struct source *s, const struct larder_page_table *t,
+                         struct page_view *out) {
+    out->fill_count = (unsigned)lr_min(t->rows, out->report.class_count);
+    for (uint32_t i = 0; i < out->fill_count; i++) {
+        read_row(s, t, i, &out->fills[i], sizeof out->fills[i]);
+    }
+    out->report.fills = view_fills;
+}
+
 static const char *check(const struct source *s, const struct larder_page_header *header) {
     if (header->magic != LARDER_PAGE_MAGIC) {
         return "it does not begin as a page of Larder does";
@@ -104,12 +125,13 @@ static const char *check(const struct source *s, const struct larder_page_header
         return "its version is not that of this command; use the command installed with the "
                "library";
     }
-    if (header->header_bytes < sizeof *header || header->page_bytes > s->size ||
+    if (header->header_bytes < HEADER_LEAST || header->page_bytes > s->size ||
         !table_fits(s, &header->stats, sizeof(struct larder_page_stat)) ||
         !table_fits(s, &header->classes, sizeof(struct larder_class_stats)) ||
         !table_fits(s, &header->locks, sizeof(struct larder_page_lock)) ||
         !table_fits(s, &header->threads, sizeof(struct larder_page_thread)) ||
-        !table_fits(s, &header->options, sizeof(struct larder_page_option))) {
+        !table_fits(s, &header->options, sizeof(struct larder_page_option)) ||
+        !table_fits(s, &header->fills, sizeof(struct larder_span_fills))) {
         return "its tables are not inside of it";
     }
     if (header->updated_ns == 0) {
@@ -125,6 +147,9 @@ const char *lr_page_decode(const void *bytes, size_t size, struct page_view *out
         return "it is too short";
     }
     memcpy(&header, bytes, sizeof header);
+    if (header.header_bytes < sizeof header) {
+        memset((char *)&header + header.header_bytes, 0, sizeof header - header.header_bytes);
+    }
     const char *wrong = check(&source, &header);
     if (wrong != NULL) {
         return wrong;
@@ -145,6 +170,7 @@ const char *lr_page_decode(const void *bytes, size_t size, struct page_view *out
         read_row(&source, &header.classes, i, &out->report.classes[i],
                  sizeof out->report.classes[i]);
     }
+    decode_fills(&source, &header.fills, out);
     decode_locks(&source, &header.locks, out);
     decode_threads(&source, &header.threads, out);
     decode_options(&source, &header.options, out);

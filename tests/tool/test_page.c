@@ -16,6 +16,7 @@ enum {
     LOCKS_AT = 16384,
     THREADS_AT = 20480,
     OPTIONS_AT = 24576,
+    FILLS_AT = 28672,
 };
 
 static struct page_view view;
@@ -46,6 +47,7 @@ static char *good_page(void) {
         .locks = table(LOCKS_AT, sizeof(struct larder_page_lock), 1),
         .threads = table(THREADS_AT, sizeof(struct larder_page_thread), 1),
         .options = table(OPTIONS_AT, sizeof(struct larder_page_option), 1),
+        .fills = table(FILLS_AT, sizeof(struct larder_span_fills), 1),
     };
     struct larder_page_stat stats[] = {{.name = "held_bytes", .value = 77},
                                        {.name = "figure_of_a_later_version", .value = 88}};
@@ -54,7 +56,9 @@ static char *good_page(void) {
     struct larder_page_thread thread = {.thread_id = 12, .state = 1, .cache_bytes = 4096};
     struct larder_page_option option = {
         .name = "thp", .value = "always", .range = "never or always", .origin = 1, .any_time = 1};
+    struct larder_span_fills fills = {.spans = {[2] = 7}};
     memcpy(page, &header, sizeof header);
+    memcpy(page + FILLS_AT, &fills, sizeof fills);
     memcpy(page + STATS_AT, stats, sizeof stats);
     memcpy(page + CLASSES_AT, &class_stats, sizeof class_stats);
     memcpy(page + LOCKS_AT, &lock, sizeof lock);
@@ -84,6 +88,9 @@ START_TEST(test_page__a_good_one_is_read) {
     EXPECT_UINT(view.report.option_count, ==, 1);
     ck_assert_str_eq(view.report.options[0].value, "always");
     EXPECT_UINT(view.report.options[0].runtime, ==, 1);
+    struct larder_span_fills fills;
+    EXPECT(lr_report_fills(&view.report, 0, &fills) && fills.spans[2] == 7);
+    EXPECT(!lr_report_fills(&view.report, 1, &fills));
     EXPECT_UINT(view.window_begin, ==, 0x10000);
     EXPECT_UINT(view.pools_end, ==, 0x90000);
     free(page);
@@ -100,6 +107,18 @@ START_TEST(test_page__longer_rows_and_headers_are_accepted) {
     EXPECT(lr_page_decode(page, LARDER_PAGE_BYTES, &view) == NULL);
     EXPECT_UINT(view.report.lock_count, ==, 2);
     ck_assert_str_eq(view.report.locks[1].name, "second");
+    free(page);
+}
+END_TEST
+
+// A page of a library that did not know of the tables that were appended.
+START_TEST(test_page__a_shorter_header_is_accepted) {
+    char *page = good_page();
+    struct larder_span_fills fills;
+    header_of(page)->header_bytes = offsetof(struct larder_page_header, fills);
+    EXPECT(lr_page_decode(page, LARDER_PAGE_BYTES, &view) == NULL);
+    EXPECT_UINT(view.report.classes[0].live_objects, ==, 9);
+    EXPECT(!lr_report_fills(&view.report, 0, &fills));
     free(page);
 }
 END_TEST
@@ -123,6 +142,8 @@ START_TEST(test_page__what_does_not_fit_is_refused) {
     EXPECT_REFUSED(header->stats.offset = LARDER_PAGE_BYTES - 10);
     EXPECT_REFUSED(header->classes.rows = UINT32_MAX);
     EXPECT_REFUSED((header->classes.rows = UINT32_MAX, header->classes.row_bytes = UINT32_MAX));
+    EXPECT_REFUSED(header->header_bytes = offsetof(struct larder_page_header, fills) - 1);
+    EXPECT_REFUSED(header->fills.rows = LARDER_PAGE_BYTES);
     EXPECT_REFUSED(header->locks.row_bytes = 0);
     EXPECT_REFUSED(header->locks.row_bytes = sizeof(struct larder_page_lock) - 1);
     EXPECT_REFUSED(header->threads.rows = LARDER_PAGE_BYTES / sizeof(struct larder_page_thread));
@@ -209,6 +230,7 @@ Suite *lr_suite(void) {
     Suite *suite = suite_create("page");
     test_add(suite, test_page__a_good_one_is_read);
     test_add(suite, test_page__longer_rows_and_headers_are_accepted);
+    test_add(suite, test_page__a_shorter_header_is_accepted);
     test_add(suite, test_page__what_does_not_fit_is_refused);
     test_add(suite, test_page__texts_are_ended_and_printable);
     test_add(suite, test_page__random_damage_is_survived);

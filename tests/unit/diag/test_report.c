@@ -21,6 +21,15 @@ static struct lr_print start_page(void) {
     return p;
 }
 
+static bool example_fills(const struct lr_report *report, unsigned i,
+                          struct larder_span_fills *out) {
+    (void)report;
+    memset(out, 0, sizeof *out);
+    out->spans[3] = i;
+    out->spans[9] = 2 * i;
+    return true;
+}
+
 static struct lr_report example(void) {
     static struct lr_report report;
     uint64_t next = 1000;
@@ -34,6 +43,7 @@ static struct lr_report example(void) {
     report.classes[0] = (struct larder_class_stats){.size = 16};
     report.classes[1] = (struct larder_class_stats){
         .size = 48, .objects_per_span = 170, .span_bytes = 8192, .spans = 3, .live_objects = 9};
+    report.fills = example_fills;
     report.lock_count = 1;
     report.locks[0] = (struct larder_lock_stats){.name = "a \"b\"\\\n", .takes = 5, .contended = 2};
     return report;
@@ -70,6 +80,7 @@ START_TEST(test_report__json_has_every_figure) {
         "\"spans\": 3, \"live_objects\": 9, ");
     expect_once(
         "\"locks\": [\n    {\"name\": \"a \\\"b\\\"\\\\?\", \"takes\": 5, \"contended\": 2}\n");
+    expect_once(", \"spans_by_fill\": [0, 0, 0, 1, 0, 0, 0, 0, 0, 2]}\n");
     EXPECT(strstr(page, "threads\": [") == NULL);
     EXPECT(strstr(page, "\"size\": 16,") == NULL); // a class without spans
     ck_assert_str_eq(page + strlen(page) - 3, "\n}\n");
@@ -123,6 +134,9 @@ static void check_metrics(bool open) {
     expect_once("\nlarder_build_info{version=\"1.2.3\"} 1\n");
     expect_once("\nlarder_class_live_objects{size=\"48\"} 9\n");
     expect_once("\nlarder_lock_waits_total{lock=\"a \\\"b\\\"\\\\?\"} 2\n");
+    expect_once("\nlarder_class_spans_filled{size=\"48\",share=\"<3/8\"} 1\n");
+    expect_once("\nlarder_class_spans_filled{size=\"48\",share=\"all\"} 2\n");
+    EXPECT(strstr(page, "share=\"<4/8\"") == NULL); // none
     EXPECT(strstr(page, "{size=\"16\"}") == NULL);
     EXPECT_INT(strcmp(page + strlen(page) - 6, "# EOF\n") == 0, ==, open);
 }
