@@ -9,6 +9,7 @@ set(larder_tool_shared
   "${PROJECT_SOURCE_DIR}/src/conf/stats.c"
   "${PROJECT_SOURCE_DIR}/src/diag/report_fills.c"
   "${PROJECT_SOURCE_DIR}/src/diag/report_json.c"
+  "${PROJECT_SOURCE_DIR}/src/diag/report_latency.c"
   "${PROJECT_SOURCE_DIR}/src/diag/report_metrics.c"
   "${PROJECT_SOURCE_DIR}/src/diag/stats_text.c")
 

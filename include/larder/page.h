@@ -62,6 +62,7 @@ struct larder_page_header {
     struct larder_page_table options;
     /* Appended; absent where header_bytes ends before them. */
     struct larder_page_table fills; /* struct larder_span_fills, a row for each of classes */
+    struct larder_page_table latencies;
 };
 
 struct larder_page_stat {
@@ -75,6 +76,12 @@ struct larder_page_lock {
     char name[32];
     uint64_t takes;
     uint64_t contended;
+};
+
+struct larder_page_latency {
+    char name[32];
+    uint64_t sum_ns;
+    uint64_t buckets[LARDER_LATENCY_BUCKETS]; /* as struct larder_latency_stats */
 };
 
 enum larder_page_thread_state {

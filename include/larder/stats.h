@@ -109,6 +109,23 @@ typedef int (*larder_heap_visitor)(const struct larder_heap_block *block, void *
  */
 LARDER_API int larder_heap_walk(larder_heap_visitor visit, void *context);
 
+/*
+ * How long one kind of slow operation took, since the process began and only while the option
+ * "latency" was set (off by default). Bucket [i] counts those of up to 2^(i + 7) ns that fit none
+ * below, the last one the rest.
+ */
+#define LARDER_LATENCY_BUCKETS 25
+#define LARDER_LATENCY_SHIFT 7
+struct larder_latency_stats {
+    const char *name; /* static storage of the library */
+    uint64_t sum_ns;
+    uint64_t buckets[LARDER_LATENCY_BUCKETS]; /* their sum is how many there were */
+};
+
+/* Kind `index`, from 0 on; -ENOENT behind the last one, -EINVAL for NULL. */
+LARDER_API int larder_stats_latency(unsigned index,
+                                    struct larder_latency_stats *out) LARDER_NOTHROW;
+
 /* Writes all of it to `fd` as a page for people; the form may change. -EBADF or another errno of
  * write if that fails. */
 LARDER_API int larder_stats_print(int fd) LARDER_NOTHROW;

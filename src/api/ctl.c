@@ -65,6 +65,13 @@ int larder_stats_lock(unsigned index, struct larder_lock_stats *out) {
     return lr_stats_lock(index, out) ? 0 : -ENOENT;
 }
 
+int larder_stats_latency(unsigned index, struct larder_latency_stats *out) {
+    if (out == NULL) {
+        return -EINVAL;
+    }
+    return lr_stats_latency(index, out) ? 0 : -ENOENT;
+}
+
 int larder_stats_print(int fd) { return larder_stats_print_as(fd, LARDER_FORMAT_TEXT); }
 
 int larder_stats_print_as(int fd, enum larder_format format) {

@@ -25,6 +25,7 @@
 #include "prof/frames.h"
 #include "prof/guard.h"
 #include "prof/profile.h"
+#include "sync/latency.h"
 #include "sync/lock.h"
 
 enum { STATS_FD_MIN = 500 }; // out of the way of programs that expect low numbers
@@ -33,9 +34,16 @@ atomic_u32 lr_started;
 static struct lr_lock start_lock = LR_LOCK_INIT(LR_RANK_INIT);
 static int report_fd = -1;
 
+// What options switch on and off elsewhere.
 static void follow_options(void) {
     lr_profile_follow_options();
     lr_guard_follow_options();
+    bool latency;
+    do {
+        latency = lr_opt_latency() != 0;
+        lr_latency_switch(latency);
+        // Again if another thread changed the option and applied it before this store.
+    } while (latency != (lr_opt_latency() != 0));
 }
 
 // A descriptor that is no such file comes from a variable meant for another process.

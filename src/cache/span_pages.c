@@ -12,6 +12,7 @@
 #include "heap/scavenger.h"
 #include "heap/span_heap.h"
 #include "os/os.h"
+#include "sync/latency.h"
 
 enum {
     BATCH = 16,        // spans claimed at once
@@ -81,8 +82,10 @@ static bool release_batch(unsigned size_class, unsigned *looks, size_t *released
     lr_lock(&lr_release_lock);
     fill_batch(&batch, size_class, looks);
     uint64_t calls = 0;
+    uint64_t began = batch.range_count == 0 ? 0 : lr_latency_begin();
     size_t done =
         batch.range_count == 0 ? 0 : lr_os_purge_ranges(batch.ranges, batch.range_count, &calls);
+    lr_latency_end(LR_LATENCY_RELEASE, began);
     for (size_t i = 0; i < done; i++) {
         *released += batch.ranges[i].bytes;
     }

@@ -10,6 +10,7 @@
 #include "cache/transfer.h"
 #include "conf/options.h"
 #include "heap/meta.h"
+#include "sync/latency.h"
 
 enum {
     SLOTS_MIN = 8,              // one cache line of pointers
@@ -204,7 +205,7 @@ static void count_slow_call(struct thread_cache *cache) {
     }
 }
 
-void *lr_cache_refill(struct thread_cache *cache, unsigned size_class) {
+static void *refill(struct thread_cache *cache, unsigned size_class) {
     struct bin *bin = &cache->bins[size_class];
     count_slow_call(cache);
     size_t fill =
@@ -223,6 +224,13 @@ void *lr_cache_refill(struct thread_cache *cache, unsigned size_class) {
     }
     bin->top = bin->base + lr_transfer_get(size_class, bin->base, (unsigned)fill);
     return lr_bin_pop(bin, &block) ? block : NULL;
+}
+
+void *lr_cache_refill(struct thread_cache *cache, unsigned size_class) {
+    uint64_t began = lr_latency_begin();
+    void *block = refill(cache, size_class);
+    lr_latency_end(LR_LATENCY_REFILL, began);
+    return block;
 }
 
 void lr_cache_overflow(struct thread_cache *cache, unsigned size_class, void *block) {

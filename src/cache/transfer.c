@@ -8,6 +8,7 @@
 #include "cache/thread_cache.h"
 #include "conf/options.h"
 #include "heap/meta.h"
+#include "sync/latency.h"
 
 enum {
     ROOM_MIN = 64,
@@ -93,7 +94,9 @@ unsigned lr_transfer_get(unsigned size_class, void **out, unsigned most) {
             return taken;
         }
     }
+    uint64_t began = lr_latency_begin();
     unsigned taken = lr_central_remove(size_class, out, most);
+    lr_latency_end(LR_LATENCY_CENTRAL, began);
     if (lr_load_relaxed(&cache->spilled) > 0) {
         note_wanted_back(cache, size_class, taken);
     }

@@ -41,6 +41,7 @@ void lr_stats_collect_all(struct larder_stats *out, struct larder_class_stats *c
 bool lr_stats_class(unsigned index, struct larder_class_stats *out);
 bool lr_stats_fills(unsigned index, struct larder_span_fills *out);
 bool lr_stats_lock(unsigned index, struct larder_lock_stats *out);
+bool lr_stats_latency(unsigned index, struct larder_latency_stats *out);
 
 // The cache of one thread.
 struct lr_thread_figures {

@@ -16,6 +16,7 @@
 #include "heap/window.h"
 #include "os/os.h"
 #include "prof/dump.h"
+#include "sync/latency.h"
 
 enum {
     MAPPED_BYTES = 4096, // header and command slot; the kernel rounds up
@@ -26,12 +27,15 @@ enum {
     OPTIONS_AT = LOCKS_AT + LR_REPORT_LOCKS * sizeof(struct larder_page_lock),
     OPTIONS_MOST = 64,
     FILLS_AT = OPTIONS_AT + OPTIONS_MOST * sizeof(struct larder_page_option),
-    THREADS_AT = FILLS_AT + LR_CLASS_COUNT * sizeof(struct larder_span_fills),
+    LATENCIES_AT = FILLS_AT + LR_CLASS_COUNT * sizeof(struct larder_span_fills),
+    LATENCIES_MOST = 16,
+    THREADS_AT = LATENCIES_AT + LATENCIES_MOST * sizeof(struct larder_page_latency),
     THREADS_MOST = (LARDER_PAGE_BYTES - THREADS_AT) / sizeof(struct larder_page_thread),
-    BATCH = 32, // rows of a write
+    ROWS_BYTES = 5376, // of a write
 };
 
-static_assert((int)LR_STAT_COUNT <= STATS_MOST && (int)LR_OPTION_COUNT <= OPTIONS_MOST,
+static_assert((int)LR_STAT_COUNT <= STATS_MOST && (int)LR_OPTION_COUNT <= OPTIONS_MOST &&
+                  (int)LR_LATENCY_KINDS <= LATENCIES_MOST,
               "tables fit");
 static_assert(THREADS_MOST >= 512, "room for the threads of most programs");
 static_assert(sizeof(struct larder_page_header) <= LARDER_PAGE_COMMAND, "the slot is behind");
@@ -58,7 +62,7 @@ struct writer {
     size_t row_bytes;
     size_t waiting;
     int error;
-    char rows[BATCH * sizeof(struct larder_page_option)];
+    char rows[ROWS_BYTES];
 };
 
 static void writer_init(struct writer *w, size_t at, size_t row_bytes) {
@@ -78,7 +82,7 @@ static void writer_flush(struct writer *w) {
 }
 
 static void writer_add(struct writer *w, const void *row) {
-    if (w->waiting == BATCH) {
+    if ((w->waiting + 1) * w->row_bytes > sizeof w->rows) {
         writer_flush(w);
     }
     memcpy(w->rows + w->waiting * w->row_bytes, row, w->row_bytes);
@@ -110,6 +114,20 @@ static void write_fills(struct writer *w, unsigned classes) {
         writer_add(w, &row);
     }
     writer_flush(w);
+}
+
+static unsigned write_latencies(struct writer *w) {
+    struct larder_latency_stats latency;
+    unsigned count = 0;
+    writer_init(w, LATENCIES_AT, sizeof(struct larder_page_latency));
+    for (; lr_stats_latency(count, &latency); count++) {
+        struct larder_page_latency row = {.sum_ns = latency.sum_ns};
+        memcpy(row.buckets, latency.buckets, sizeof row.buckets);
+        copy_text(row.name, sizeof row.name, latency.name);
+        writer_add(w, &row);
+    }
+    writer_flush(w);
+    return count;
 }
 
 static void write_locks(struct writer *w, const struct lr_report *report) {
@@ -184,6 +202,7 @@ static void refresh(void) {
     header->stats.rows = LR_STAT_COUNT;
     header->classes.rows = report.class_count;
     header->fills.rows = report.class_count;
+    header->latencies.rows = write_latencies(&writer);
     header->locks.rows = report.lock_count;
     header->options.rows = LR_OPTION_COUNT;
     header->updated_ns = lr_os_now_ns();
@@ -209,6 +228,7 @@ static int write_header(int fd) {
         .threads = table(THREADS_AT, sizeof(struct larder_page_thread)),
         .options = table(OPTIONS_AT, sizeof(struct larder_page_option)),
         .fills = table(FILLS_AT, sizeof(struct larder_span_fills)),
+        .latencies = table(LATENCIES_AT, sizeof(struct larder_page_latency)),
     };
     copy_text(header.larder_version, sizeof header.larder_version, larder_version());
     return lr_os_write_at(fd, &header, sizeof header, 0);

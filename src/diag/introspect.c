@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Gathers statistics from all tiers. Nothing is stopped: figures are read one after the other.
 #include <larder/page.h>
+#include <string.h>
 
 #include "base/bits.h"
 #include "cache/central.h"
@@ -22,6 +23,7 @@
 #include "heap/span_heap.h"
 #include "os/os.h"
 #include "prof/sample.h"
+#include "sync/latency.h"
 
 struct thread_totals {
     uint64_t objects[LR_CLASS_COUNT];
@@ -213,6 +215,21 @@ bool lr_stats_lock(unsigned index, struct larder_lock_stats *out) {
     for (unsigned c = 1; row->of_class != NULL && c < LR_CLASS_COUNT; c++) {
         add_lock(out, row->of_class(c));
     }
+    return true;
+}
+
+static_assert((int)LR_LATENCY_BUCKETS == LARDER_LATENCY_BUCKETS &&
+                  (int)LR_LATENCY_SHIFT == LARDER_LATENCY_SHIFT,
+              "one is read into the other");
+
+bool lr_stats_latency(unsigned index, struct larder_latency_stats *out) {
+    if (index >= LR_LATENCY_KINDS) {
+        return false;
+    }
+    struct lr_latency_counts counts = lr_latency_read(index);
+    out->name = lr_latency_name(index);
+    out->sum_ns = counts.sum_ns;
+    memcpy(out->buckets, counts.buckets, sizeof out->buckets);
     return true;
 }
 

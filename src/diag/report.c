@@ -11,10 +11,17 @@ static bool own_fills(const struct lr_report *report, unsigned i, struct larder_
     return lr_stats_fills(i, out);
 }
 
+static bool own_latency(const struct lr_report *report, unsigned i,
+                        struct larder_latency_stats *out) {
+    (void)report;
+    return lr_stats_latency(i, out);
+}
+
 void lr_report_gather(struct lr_report *out) {
     out->version = larder_version();
     out->process_id = lr_os_process_id();
     out->fills = own_fills;
+    out->latency = own_latency;
     out->class_count = LR_CLASS_COUNT - 1;
     out->lock_count = 0;
     out->thread_count = 0;

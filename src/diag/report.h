@@ -40,6 +40,8 @@ struct lr_report {
     struct larder_lock_stats locks[LR_REPORT_LOCKS];
     // Spans of the class classes[i] by how full they are. False: not known.
     bool (*fills)(const struct lr_report *report, unsigned i, struct larder_span_fills *out);
+    // How long the operations of a kind took. False: there is no such kind.
+    bool (*latency)(const struct lr_report *report, unsigned i, struct larder_latency_stats *out);
     // What only a look from outside knows; NULL and 0 else.
     unsigned thread_count;
     unsigned option_count;
@@ -50,6 +52,17 @@ struct lr_report {
 // False where nothing is known of the class, or it has no spans.
 LR_COLD bool lr_report_fills(const struct lr_report *report, unsigned i,
                              struct larder_span_fills *out);
+
+// The next kind of slow operations that was measured at all, from *at on, which moves behind it;
+// how many there were, 0: there is none left.
+LR_COLD uint64_t lr_report_latency(const struct lr_report *report, unsigned *at,
+                                   struct larder_latency_stats *out);
+
+// The longest that bucket holds, in ns; UINT64_MAX: no limit.
+LR_COLD uint64_t lr_report_latency_limit(unsigned bucket);
+// What `count` of the operations took at most, as far as the buckets tell.
+LR_COLD uint64_t lr_report_latency_below(const struct larder_latency_stats *latency,
+                                         uint64_t count);
 
 // What is in spans[index] of struct larder_span_fills: "none", "<1/8" ... "<8/8", "all".
 LR_COLD const char *lr_report_fill_name(unsigned index);

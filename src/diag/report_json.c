@@ -78,6 +78,26 @@ static void print_lock(struct lr_print *p, const struct larder_lock_stats *lock)
     lr_print_char(p, '}');
 }
 
+static void print_latencies(struct lr_print *p, const struct lr_report *report) {
+    struct larder_latency_stats latency;
+    unsigned at = 0;
+    const char *separator = "[\n    ";
+    key(p, "latencies", ",\n  ");
+    for (uint64_t count; (count = lr_report_latency(report, &at, &latency)) != 0;) {
+        lr_print_str(p, separator);
+        separator = ",\n    ";
+        text(p, "name", latency.name, "{");
+        number(p, "count", count, ", ");
+        number(p, "sum_ns", latency.sum_ns, ", ");
+        key(p, "buckets", ", ");
+        for (unsigned i = 0; i < LARDER_LATENCY_BUCKETS; i++) {
+            lr_print_f(p, i == 0 ? "[%lu" : ", %lu", latency.buckets[i]);
+        }
+        lr_print_str(p, "]}");
+    }
+    lr_print_str(p, separator[0] == '[' ? "[]" : "\n  ]");
+}
+
 static void print_thread(struct lr_print *p, const struct lr_report_thread *thread) {
     number(p, "id", thread->thread_id, "{");
     text(p, "name", thread->name, ", ");
@@ -119,6 +139,7 @@ void lr_report_json(struct lr_print *p, const struct lr_report *report) {
     PRINT_ROWS(p, "classes", report->class_count, report->classes[i].spans != 0,
                print_class(p, report, i));
     PRINT_ROWS(p, "locks", report->lock_count, true, print_lock(p, &report->locks[i]));
+    print_latencies(p, report);
     if (report->threads != NULL) {
         PRINT_ROWS(p, "threads", report->thread_count, true, print_thread(p, &report->threads[i]));
     }

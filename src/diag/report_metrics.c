@@ -130,6 +130,45 @@ static void print_locks(struct lr_print *p, const struct lr_report *report, bool
     }
 }
 
+static void print_seconds(struct lr_print *p, uint64_t ns) {
+    lr_print_f(p, "%lu.%09lu", ns / 1000000000, ns % 1000000000);
+}
+
+static void print_latency(struct lr_print *p, const struct larder_latency_stats *latency) {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < LARDER_LATENCY_BUCKETS; i++) {
+        sum += latency->buckets[i];
+        lr_print_str(p, "larder_latency_seconds_bucket{operation=");
+        lr_report_quote(p, latency->name);
+        lr_print_str(p, ",le=\"");
+        if (lr_report_latency_limit(i) == UINT64_MAX) {
+            lr_print_str(p, "+Inf");
+        } else {
+            print_seconds(p, lr_report_latency_limit(i));
+        }
+        lr_print_f(p, "\"} %lu\n", sum);
+    }
+    lr_print_str(p, "larder_latency_seconds_sum{operation=");
+    lr_report_quote(p, latency->name);
+    lr_print_str(p, "} ");
+    print_seconds(p, latency->sum_ns);
+    lr_print_str(p, "\nlarder_latency_seconds_count{operation=");
+    lr_report_quote(p, latency->name);
+    lr_print_f(p, "} %lu\n", sum);
+}
+
+static void print_latencies(struct lr_print *p, const struct lr_report *report, bool open) {
+    struct larder_latency_stats latency;
+    unsigned at = 0;
+    lr_print_f(p,
+               "# HELP larder_latency_seconds how long slow operations took while LARDER_LATENCY "
+               "was set\n# TYPE larder_latency_seconds histogram\n%s",
+               open ? "# UNIT larder_latency_seconds seconds\n" : "");
+    while (lr_report_latency(report, &at, &latency) != 0) {
+        print_latency(p, &latency);
+    }
+}
+
 void lr_report_metrics(struct lr_print *p, const struct lr_report *report, bool open) {
     lr_print_f(p, "# HELP larder_build%s version of the allocator\n# TYPE larder_build%s %s\n",
                open ? "" : "_info", open ? "" : "_info", open ? "info" : "gauge");
@@ -140,6 +179,7 @@ void lr_report_metrics(struct lr_print *p, const struct lr_report *report, bool 
     print_classes(p, report, open);
     print_fills(p, report, open);
     print_locks(p, report, open);
+    print_latencies(p, report, open);
     if (open) {
         lr_print_str(p, "# EOF\n");
     }

@@ -124,6 +124,43 @@ void lr_stats_text_lock(struct lr_print *p, const struct larder_lock_stats *lock
                percent_text(&share, lr_permille(lock->contended, lock->takes)), lock->name);
 }
 
+static const char *time_text(struct field *f, uint64_t ns) {
+    struct lr_print p;
+    lr_print_init(&p, f->text, sizeof f->text, -1);
+    if (ns == UINT64_MAX) {
+        lr_print_str(&p, "more");
+    } else if (ns < 10000000) {
+        lr_print_f(&p, "%lu.%lu us", ns / 1000, ns % 1000 / 100);
+    } else {
+        lr_print_f(&p, "%lu ms", ns / 1000000);
+    }
+    return f->text;
+}
+
+static void print_latencies(struct lr_print *p, const struct lr_report *report) {
+    static const unsigned parts[] = {500, 900, 990, 999, 1000};
+    struct larder_latency_stats latency;
+    unsigned at = 0;
+    bool first = true;
+    for (uint64_t count; (count = lr_report_latency(report, &at, &latency)) != 0; first = false) {
+        struct field value;
+        if (first) {
+            lr_print_f(
+                p,
+                "slow operations while LARDER_LATENCY was set: mean, and how long a share of "
+                "them took at most\n  %12s %10s %10s %10s %10s %10s %10s\n",
+                "count", "mean", "50 %", "90 %", "99 %", "99.9 %", "all");
+        }
+        lr_print_f(p, "  %12lu %10s", count, time_text(&value, latency.sum_ns / count));
+        for (unsigned i = 0; i < sizeof parts / sizeof *parts; i++) {
+            const uint64_t within =
+                count - count / 1000 * (1000 - parts[i]) - count % 1000 * (1000 - parts[i]) / 1000;
+            lr_print_f(p, " %10s", time_text(&value, lr_report_latency_below(&latency, within)));
+        }
+        lr_print_f(p, "  %s\n", latency.name);
+    }
+}
+
 void lr_stats_text(struct lr_print *p, const struct lr_report *report) {
     lr_stats_text_totals(p, &report->stats);
     lr_print_f(p,
@@ -143,4 +180,5 @@ void lr_stats_text(struct lr_print *p, const struct lr_report *report) {
             lr_stats_text_lock(p, &report->locks[i]);
         }
     }
+    print_latencies(p, report);
 }

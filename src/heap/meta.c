@@ -16,6 +16,7 @@
 #include "heap/release.h"
 #include "heap/window.h"
 #include "os/os.h"
+#include "sync/latency.h"
 
 enum {
     STEPS = 4,
@@ -334,7 +335,9 @@ static bool release_batch(size_t most, size_t *released) {
             (struct lr_os_range){.addr = chunk_start(runs[i].number), .bytes = runs[i].bytes};
     }
     uint64_t calls = 0;
+    uint64_t began = count == 0 ? 0 : lr_latency_begin();
     size_t done = count == 0 ? 0 : lr_os_purge_ranges(ranges, count, &calls);
+    lr_latency_end(LR_LATENCY_RELEASE, began);
     lr_lock(&lr_meta_lock);
     for (size_t i = 0; i < count; i++) {
         *released += put_back(&runs[i], i < done);

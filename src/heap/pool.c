@@ -10,6 +10,7 @@
 #include "heap/span_heap.h"
 #include "heap/thp.h"
 #include "os/os.h"
+#include "sync/latency.h"
 
 // The first pools are small: a locked process (mlockall) pays for a pool at once, and under
 // overcommit_memory=2 it counts as used. Later ones are a quarter of what there is.
@@ -39,7 +40,7 @@ static bool commit_map(void *map, size_t *committed, size_t needed) {
     return true;
 }
 
-static bool commit_pool(size_t first_page, size_t huge_pages) {
+static bool map_pool(size_t first_page, size_t huge_pages) {
     size_t end_page = first_page + huge_pages * LR_PAGES_PER_HUGE;
     size_t end_huge = end_page / LR_PAGES_PER_HUGE;
     char *start = lr_page_address(first_page);
@@ -56,6 +57,13 @@ static bool commit_pool(size_t first_page, size_t huge_pages) {
         lr_os_huge_pages(start, bytes, lr_opt_thp() == LR_THP_ALWAYS);
     }
     return true;
+}
+
+static bool commit_pool(size_t first_page, size_t huge_pages) {
+    uint64_t began = lr_latency_begin();
+    bool done = map_pool(first_page, huge_pages);
+    lr_latency_end(LR_LATENCY_POOL, began);
+    return done;
 }
 
 // A window that is only planned may have met a mapping of the program: looks for the next free

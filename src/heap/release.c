@@ -9,6 +9,7 @@
 #include "base/probe.h"
 #include "heap/span_heap.h"
 #include "os/os.h"
+#include "sync/latency.h"
 
 enum {
     BATCH = 32,
@@ -59,7 +60,9 @@ static bool release_batch(size_t wanted, uint32_t *cursor, size_t *released) {
                                          .bytes = claims[i].pages << LR_PAGE_SHIFT};
     }
     uint64_t calls = 0;
+    uint64_t began = count == 0 ? 0 : lr_latency_begin();
     size_t done = count == 0 ? 0 : lr_os_purge_ranges(ranges, count, &calls);
+    lr_latency_end(LR_LATENCY_RELEASE, began);
     for (size_t i = 0; i < count; i++) {
         lr_span_heap_return_range(claims[i].first_page, claims[i].pages, i < done);
         *released += i < done ? claims[i].dirty : 0;

@@ -2,6 +2,7 @@
 #include "sync/lock.h"
 
 #include "os/os.h"
+#include "sync/latency.h"
 
 enum {
     // Critical sections last well under a microsecond; a hundred pauses are two to four of them on
@@ -37,12 +38,25 @@ void lr_lock_set_forking(bool forking) {
     lr_store_relaxed(&lr_lock_fork_active, forking ? 1 : 0);
 }
 
+static void end_wait(const struct lr_lock *lock, uint64_t began) {
+    if (LR_LIKELY(began == 0)) {
+        return;
+    }
+    if (lock->rank == LR_RANK_CENTRAL) {
+        lr_latency_end(LR_LATENCY_CENTRAL_WAIT, began);
+    } else if (lock->rank == LR_RANK_SPAN_HEAP) {
+        lr_latency_end(LR_LATENCY_SPAN_HEAP_WAIT, began);
+    }
+}
+
 LR_NOINLINE void lr_lock_slow(struct lr_lock *lock) {
+    uint64_t began = lr_latency_begin();
     for (int i = 0; i < SPIN_COUNT; i++) {
         lr_cpu_relax();
         uint32_t unlocked = 0;
         if (lr_load_relaxed(&lock->word) == 0 && lr_cas_acquire(&lock->word, &unlocked, 1)) {
             lr_counter_add(&lock->contended, 1);
+            end_wait(lock, began);
             return;
         }
     }
@@ -50,6 +64,7 @@ LR_NOINLINE void lr_lock_slow(struct lr_lock *lock) {
         lr_os_futex_wait(&lock->word, 2, UINT64_MAX);
     }
     lr_counter_add(&lock->contended, 1);
+    end_wait(lock, began);
 }
 
 LR_NOINLINE void lr_unlock_slow(struct lr_lock *lock) { lr_os_futex_wake(&lock->word, 1); }

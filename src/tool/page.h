@@ -14,6 +14,7 @@
 enum {
     PAGE_THREADS_MOST = LARDER_PAGE_BYTES / sizeof(struct larder_page_thread),
     PAGE_OPTIONS_MOST = 128,
+    PAGE_LATENCIES_MOST = 16,
     PAGE_BYTES_MOST = 1 << 20, // of pages of later versions
 };
 
@@ -26,6 +27,9 @@ struct page_view {
     struct lr_report_option options[PAGE_OPTIONS_MOST];
     struct larder_span_fills fills[LR_CLASS_COUNT];
     unsigned fill_count;
+    struct larder_latency_stats latencies[PAGE_LATENCIES_MOST];
+    char latency_names[PAGE_LATENCIES_MOST][32];
+    unsigned latency_count;
     uint64_t window_begin, window_end;
     uint64_t pools_begin, pools_end;
     uint64_t updated_ns;

@@ -117,6 +117,31 @@ static void decode_fills(const struct source *s, const struct larder_page_table 
     out->report.fills = view_fills;
 }
 
+static bool view_latency(const struct lr_report *report, unsigned i,
+                         struct larder_latency_stats *out) {
+    const struct page_view *view = (const struct page_view *)(const void *)report;
+    if (i >= view->latency_count) {
+        return false;
+    }
+    *out = view->latencies[i];
+    return true;
+}
+
+static void decode_latencies(const struct source *s, const struct larder_page_table *t,
+                             struct page_view *out) {
+    out->latency_count = (unsigned)lr_min(t->rows, PAGE_LATENCIES_MOST);
+    for (uint32_t i = 0; i < out->latency_count; i++) {
+        struct larder_page_latency row;
+        struct larder_latency_stats *latency = &out->latencies[i];
+        read_row(s, t, i, &row, sizeof row);
+        take_text(out->latency_names[i], sizeof out->latency_names[i], row.name, sizeof row.name);
+        latency->name = out->latency_names[i];
+        latency->sum_ns = row.sum_ns;
+        memcpy(latency->buckets, row.buckets, sizeof latency->buckets);
+    }
+    out->report.latency = view_latency;
+}
+
 static const char *check(const struct source *s, const struct larder_page_header *header) {
     if (header->magic != LARDER_PAGE_MAGIC) {
         return "it does not begin as a page of Larder does";
@@ -131,7 +156,8 @@ static const char *check(const struct source *s, const struct larder_page_header
         !table_fits(s, &header->locks, sizeof(struct larder_page_lock)) ||
         !table_fits(s, &header->threads, sizeof(struct larder_page_thread)) ||
         !table_fits(s, &header->options, sizeof(struct larder_page_option)) ||
-        !table_fits(s, &header->fills, sizeof(struct larder_span_fills))) {
+        !table_fits(s, &header->fills, sizeof(struct larder_span_fills)) ||
+        !table_fits(s, &header->latencies, sizeof(struct larder_page_latency))) {
         return "its tables are not inside of it";
     }
     if (header->updated_ns == 0) {
@@ -171,6 +197,7 @@ const char *lr_page_decode(const void *bytes, size_t size, struct page_view *out
                  sizeof out->report.classes[i]);
     }
     decode_fills(&source, &header.fills, out);
+    decode_latencies(&source, &header.latencies, out);
     decode_locks(&source, &header.locks, out);
     decode_threads(&source, &header.threads, out);
     decode_options(&source, &header.options, out);

@@ -17,6 +17,7 @@ enum {
     THREADS_AT = 20480,
     OPTIONS_AT = 24576,
     FILLS_AT = 28672,
+    LATENCIES_AT = 32768,
 };
 
 static struct page_view view;
@@ -48,6 +49,7 @@ static char *good_page(void) {
         .threads = table(THREADS_AT, sizeof(struct larder_page_thread), 1),
         .options = table(OPTIONS_AT, sizeof(struct larder_page_option), 1),
         .fills = table(FILLS_AT, sizeof(struct larder_span_fills), 1),
+        .latencies = table(LATENCIES_AT, sizeof(struct larder_page_latency), 2),
     };
     struct larder_page_stat stats[] = {{.name = "held_bytes", .value = 77},
                                        {.name = "figure_of_a_later_version", .value = 88}};
@@ -57,7 +59,10 @@ static char *good_page(void) {
     struct larder_page_option option = {
         .name = "thp", .value = "always", .range = "never or always", .origin = 1, .any_time = 1};
     struct larder_span_fills fills = {.spans = {[2] = 7}};
+    struct larder_page_latency latencies[] = {
+        {.name = "idle"}, {.name = "busy", .sum_ns = 900, .buckets = {[5] = 3, [24] = 1}}};
     memcpy(page, &header, sizeof header);
+    memcpy(page + LATENCIES_AT, latencies, sizeof latencies);
     memcpy(page + FILLS_AT, &fills, sizeof fills);
     memcpy(page + STATS_AT, stats, sizeof stats);
     memcpy(page + CLASSES_AT, &class_stats, sizeof class_stats);
@@ -91,6 +96,13 @@ START_TEST(test_page__a_good_one_is_read) {
     struct larder_span_fills fills;
     EXPECT(lr_report_fills(&view.report, 0, &fills) && fills.spans[2] == 7);
     EXPECT(!lr_report_fills(&view.report, 1, &fills));
+    struct larder_latency_stats latency;
+    unsigned at = 0;
+    EXPECT_UINT(lr_report_latency(&view.report, &at, &latency), ==, 4);
+    ck_assert_str_eq(latency.name, "busy");
+    EXPECT_UINT(latency.sum_ns, ==, 900);
+    EXPECT_UINT(latency.buckets[24], ==, 1);
+    EXPECT_UINT(lr_report_latency(&view.report, &at, &latency), ==, 0);
     EXPECT_UINT(view.window_begin, ==, 0x10000);
     EXPECT_UINT(view.pools_end, ==, 0x90000);
     free(page);
@@ -144,6 +156,7 @@ START_TEST(test_page__what_does_not_fit_is_refused) {
     EXPECT_REFUSED((header->classes.rows = UINT32_MAX, header->classes.row_bytes = UINT32_MAX));
     EXPECT_REFUSED(header->header_bytes = offsetof(struct larder_page_header, fills) - 1);
     EXPECT_REFUSED(header->fills.rows = LARDER_PAGE_BYTES);
+    EXPECT_REFUSED(header->latencies.offset = LARDER_PAGE_BYTES);
     EXPECT_REFUSED(header->locks.row_bytes = 0);
     EXPECT_REFUSED(header->locks.row_bytes = sizeof(struct larder_page_lock) - 1);
     EXPECT_REFUSED(header->threads.rows = LARDER_PAGE_BYTES / sizeof(struct larder_page_thread));
@@ -168,6 +181,10 @@ static void expect_clean(const char *text, size_t most) {
 }
 
 static void expect_clean_texts(void) {
+    struct larder_latency_stats latency;
+    for (unsigned at = 0; lr_report_latency(&view.report, &at, &latency) != 0;) {
+        expect_clean(latency.name, sizeof view.latency_names[0]);
+    }
     expect_clean(view.report.version, sizeof view.version);
     for (unsigned i = 0; i < view.report.lock_count; i++) {
         expect_clean(view.report.locks[i].name, sizeof view.lock_names[i]);

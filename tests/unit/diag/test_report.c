@@ -30,6 +30,21 @@ static bool example_fills(const struct lr_report *report, unsigned i,
     return true;
 }
 
+// Of the second kind: 3 of up to 128 ns, 4 of up to 512, 1 of more than a second.
+static bool example_latency(const struct lr_report *report, unsigned i,
+                            struct larder_latency_stats *out) {
+    (void)report;
+    memset(out, 0, sizeof *out);
+    out->name = i == 0 ? "none" : "some";
+    if (i == 1) {
+        out->sum_ns = 8000000700;
+        out->buckets[0] = 3;
+        out->buckets[2] = 4;
+        out->buckets[24] = 1;
+    }
+    return i < 3;
+}
+
 static struct lr_report example(void) {
     static struct lr_report report;
     uint64_t next = 1000;
@@ -44,6 +59,7 @@ static struct lr_report example(void) {
     report.classes[1] = (struct larder_class_stats){
         .size = 48, .objects_per_span = 170, .span_bytes = 8192, .spans = 3, .live_objects = 9};
     report.fills = example_fills;
+    report.latency = example_latency;
     report.lock_count = 1;
     report.locks[0] = (struct larder_lock_stats){.name = "a \"b\"\\\n", .takes = 5, .contended = 2};
     return report;
@@ -81,6 +97,10 @@ START_TEST(test_report__json_has_every_figure) {
     expect_once(
         "\"locks\": [\n    {\"name\": \"a \\\"b\\\"\\\\?\", \"takes\": 5, \"contended\": 2}\n");
     expect_once(", \"spans_by_fill\": [0, 0, 0, 1, 0, 0, 0, 0, 0, 2]}\n");
+    expect_once(
+        "\"latencies\": [\n    {\"name\": \"some\", \"count\": 8, \"sum_ns\": 8000000700, "
+        "\"buckets\": [3, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, "
+        "0, 1]}\n  ]");
     EXPECT(strstr(page, "threads\": [") == NULL);
     EXPECT(strstr(page, "\"size\": 16,") == NULL); // a class without spans
     ck_assert_str_eq(page + strlen(page) - 3, "\n}\n");
@@ -137,6 +157,15 @@ static void check_metrics(bool open) {
     expect_once("\nlarder_class_spans_filled{size=\"48\",share=\"<3/8\"} 1\n");
     expect_once("\nlarder_class_spans_filled{size=\"48\",share=\"all\"} 2\n");
     EXPECT(strstr(page, "share=\"<4/8\"") == NULL); // none
+    expect_once("\n# TYPE larder_latency_seconds histogram\n");
+    expect_once("_bucket{operation=\"some\",le=\"0.000000128\"} 3\n");
+    expect_once("_bucket{operation=\"some\",le=\"0.000000256\"} 3\n");
+    expect_once("_bucket{operation=\"some\",le=\"0.000000512\"} 7\n");
+    expect_once("_bucket{operation=\"some\",le=\"1.073741824\"} 7\n");
+    expect_once("_bucket{operation=\"some\",le=\"+Inf\"} 8\n");
+    expect_once("\nlarder_latency_seconds_sum{operation=\"some\"} 8.000000700\n");
+    expect_once("\nlarder_latency_seconds_count{operation=\"some\"} 8\n");
+    EXPECT(strstr(page, "operation=\"none\"") == NULL);
     EXPECT(strstr(page, "{size=\"16\"}") == NULL);
     EXPECT_INT(strcmp(page + strlen(page) - 6, "# EOF\n") == 0, ==, open);
 }
@@ -198,12 +227,28 @@ START_TEST(test_report__classes_add_up_to_the_totals) {
 }
 END_TEST
 
+START_TEST(test_report__shares_of_latencies) {
+    struct larder_latency_stats latency;
+    struct lr_report report = example();
+    unsigned at = 0;
+    EXPECT_UINT(lr_report_latency(&report, &at, &latency), ==, 8);
+    EXPECT_UINT(at, ==, 2);
+    EXPECT_UINT(lr_report_latency_below(&latency, 1), ==, 128);
+    EXPECT_UINT(lr_report_latency_below(&latency, 3), ==, 128);
+    EXPECT_UINT(lr_report_latency_below(&latency, 4), ==, 512);
+    EXPECT_UINT(lr_report_latency_below(&latency, 7), ==, 512);
+    EXPECT_UINT(lr_report_latency_below(&latency, 8), ==, UINT64_MAX);
+    EXPECT_UINT(lr_report_latency(&report, &at, &latency), ==, 0);
+}
+END_TEST
+
 Suite *lr_suite(void) {
     Suite *suite = suite_create("report");
     test_add(suite, test_report__json_has_every_figure);
     test_add(suite, test_report__json_of_threads_and_options);
     test_add(suite, test_report__openmetrics_has_every_figure);
     test_add(suite, test_report__prometheus_has_every_figure);
+    test_add(suite, test_report__shares_of_latencies);
     test_add(suite, test_report__printed_by_the_library);
     test_add(suite, test_report__classes_add_up_to_the_totals);
     return suite;

@@ -194,6 +194,27 @@ START_TEST(test_stats_text__page_of_this_process) {
 }
 END_TEST
 
+static bool some_latency(const struct lr_report *report, unsigned i,
+                         struct larder_latency_stats *out) {
+    (void)report;
+    *out = (struct larder_latency_stats){.name = "some", .sum_ns = 2000000};
+    out->buckets[1] = 900;
+    out->buckets[4] = 99;
+    out->buckets[24] = 1;
+    return i == 0;
+}
+
+START_TEST(test_stats_text__latencies) {
+    static struct lr_report report;
+    report.latency = some_latency;
+    struct lr_print p = start_page();
+    lr_stats_text(&p, &report);
+    EXPECT(strstr(page,
+                  "          1000     2.0 us     0.2 us     0.2 us     2.0 us     2.0 us       "
+                  "more  some\n") != NULL);
+}
+END_TEST
+
 Suite *lr_suite(void) {
     Suite *suite = suite_create("stats_text");
     test_add(suite, test_stats_text__sum_of_held_memory);
@@ -201,6 +222,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_stats_text__difference_to_the_kernels_figure);
     test_add(suite, test_stats_text__racing_and_huge_figures_stay_sane);
     test_add(suite, test_stats_text__class_and_lock_rows);
+    test_add(suite, test_stats_text__latencies);
     test_add(suite, test_stats_text__page_of_this_process);
     return suite;
 }
