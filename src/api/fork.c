@@ -12,6 +12,7 @@
 #include "cache/transfer.h"
 #include "conf/options.h"
 #include "diag/channel.h"
+#include "diag/metrics_file.h"
 #include "hard/pages.h"
 #include "hard/slab.h"
 #include "heap/direct.h"
@@ -139,6 +140,7 @@ static void after_fork_in_child(void) {
     lr_channel_after_fork_child();
     lr_guard_after_fork_child();
     lr_trace_after_fork_child();
+    lr_metrics_file_after_fork_child();
     lr_thread_state_after_fork_child();
 }
 

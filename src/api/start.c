@@ -15,6 +15,7 @@
 #include "cache/transfer.h"
 #include "conf/options.h"
 #include "diag/channel.h"
+#include "diag/metrics_file.h"
 #include "diag/report.h"
 #include "hard/hard.h"
 #include "heap/scavenger.h"
@@ -33,6 +34,11 @@ enum { STATS_FD_MIN = 500 }; // out of the way of programs that expect low numbe
 atomic_u32 lr_started;
 static struct lr_lock start_lock = LR_LOCK_INIT(LR_RANK_INIT);
 static int report_fd = -1;
+
+static void serve(void) {
+    lr_channel_serve();
+    lr_metrics_file_serve();
+}
 
 // What options switch on and off elsewhere.
 static void follow_options(void) {
@@ -75,8 +81,8 @@ static bool start_locked(void) {
     lr_options_set_watcher(follow_options);
     follow_options();
     follow_trace_fd();
-    lr_scavenger_set_service(
-        (struct lr_scavenger_service){.publish = lr_channel_publish, .serve = lr_channel_serve});
+    lr_scavenger_set_service((struct lr_scavenger_service){
+        .publish = lr_channel_publish, .serve = serve, .due_ns = lr_metrics_file_due_ns});
     return true;
 }
 
@@ -142,6 +148,7 @@ __attribute__((destructor)) static void on_exit_or_unload(void) {
     if (lr_load_relaxed(&lr_started) == 0) {
         return;
     }
+    lr_metrics_file_end();
     const int fd = report_fd >= 0 ? report_fd : STDERR_FILENO;
     if (lr_opt_stats() != 0) {
         (void)lr_report_print(fd, LARDER_FORMAT_TEXT);

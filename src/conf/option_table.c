@@ -268,12 +268,23 @@ static enum lr_option_verdict read_name(enum lr_option_id id, const char *s, uin
     return LR_OPTION_NOT_UNDERSTOOD;
 }
 
+static enum lr_option_verdict read_path(const char *s, uint64_t *value) {
+    const bool none = *s == '\0' || same_letters(s, "none");
+    if (!none && (*s != '/' || strlen(s) >= LR_OPTION_TEXT_BYTES)) {
+        return LR_OPTION_NOT_UNDERSTOOD;
+    }
+    *value = !none;
+    return LR_OPTION_GOOD;
+}
+
 enum lr_option_verdict lr_option_read(enum lr_option_id id, const char *s, uint64_t *value) {
     switch (rows[id].type) {
     case LR_TYPE_FLAG:
         return read_flag(s, value);
     case LR_TYPE_NAME:
         return read_name(id, s, value);
+    case LR_TYPE_PATH:
+        return read_path(s, value);
     default:
         return read_number(&rows[id], s, value);
     }
@@ -314,6 +325,8 @@ static void print_unit(struct lr_print *p, enum lr_option_unit unit) {
 static void print_bare_value(struct lr_print *p, enum lr_option_id id, uint64_t value) {
     if (rows[id].type == LR_TYPE_NAME) {
         lr_print_str(p, value_text(id, value));
+    } else if (rows[id].type == LR_TYPE_PATH) {
+        lr_print_str(p, value == 0 ? "none" : "/...");
     } else if (rows[id].unit < LR_UNIT_BYTES || value == 0) {
         lr_print_u64(p, value);
     } else {
@@ -332,6 +345,10 @@ void lr_option_print_range(struct lr_print *p, enum lr_option_id id) {
         print_bare_value(p, id, row->min);
         lr_print_str(p, " to ");
         lr_option_print_value(p, id, row->max);
+        return;
+    }
+    if (row->type == LR_TYPE_PATH) {
+        lr_print_f(p, "none or a path from / on, up to %d bytes", LR_OPTION_TEXT_BYTES - 1);
         return;
     }
     for (uint64_t value = row->min; value <= row->max; value++) {

@@ -34,7 +34,13 @@ enum lr_option_alias {
     LR_ALIAS_COUNT
 };
 
-enum lr_option_type { LR_TYPE_FLAG, LR_TYPE_NUMBER, LR_TYPE_NAME };
+enum lr_option_type {
+    LR_TYPE_FLAG,
+    LR_TYPE_NUMBER,
+    LR_TYPE_NAME,
+    LR_TYPE_PATH, // the value says whether there is one; what it is: lr_options_text()
+};
+enum { LR_OPTION_TEXT_BYTES = 256 };
 
 enum lr_option_unit {
     LR_UNIT_NONE,

@@ -39,6 +39,27 @@ static struct {
     atomic_u8 origin[LR_OPTION_COUNT]; // enum lr_option_origin; written under lr_options_lock
 } state;
 
+// Copies, because programs write over their environment to change their title. A row for each
+// option of type PATH, immutable once the environment has been read.
+enum {
+    PATHS = 0
+#define OPTION(name, type, unit, fallback, min, max, when, help) +(LR_TYPE_##type == LR_TYPE_PATH)
+#include "conf/options.def"
+};
+static char paths[PATHS][LR_OPTION_TEXT_BYTES];
+
+static char *path_of(enum lr_option_id id) {
+    unsigned index = 0;
+    for (enum lr_option_id i = 0; i < id; i++) {
+        index += lr_option_row(i)->type == LR_TYPE_PATH;
+    }
+    return paths[index];
+}
+
+const char *lr_options_text(enum lr_option_id id) {
+    return lr_option_row(id)->type == LR_TYPE_PATH ? path_of(id) : "";
+}
+
 static _Atomic(void (*)(void)) watcher;
 
 void lr_options_set_watcher(void (*function)(void)) { lr_store_relaxed(&watcher, function); }
@@ -65,6 +86,7 @@ static void defaults(struct lr_option_values *out) {
     for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
         out->value[id] = lr_option_row(id)->fallback;
         out->origin[id] = LR_FROM_DEFAULT;
+        out->text[id] = NULL;
     }
 }
 
@@ -162,6 +184,7 @@ static void apply_own(const struct variable *v, struct lr_option_values *out,
     uint64_t value = 0;
     const enum lr_option_verdict verdict = lr_option_read(id, v->value, &value);
     if (verdict != LR_OPTION_NOT_UNDERSTOOD) {
+        out->text[id] = lr_option_row(id)->type == LR_TYPE_PATH && value != 0 ? v->value : NULL;
         out->value[id] = value;
         out->origin[id] = LR_FROM_ENVIRONMENT;
     }
@@ -203,13 +226,17 @@ static void print_row(struct lr_print *p, enum lr_option_id id,
         [LR_FROM_ENVIRONMENT] = "environment",
         [LR_FROM_PROGRAM] = "program",
     };
-    char text[48];
+    char text[64];
     struct lr_print field;
     lr_print_init(&field, text, sizeof text, -1);
     lr_option_print_variable(&field, id);
     lr_print_f(p, "  %-27s", text);
     lr_print_init(&field, text, sizeof text, -1);
     lr_option_print_value(&field, id, values->value[id]);
+    if (values->text[id] != NULL) {
+        lr_print_init(&field, text, sizeof text, -1);
+        print_foreign(&field, values->text[id], strlen(values->text[id]));
+    }
     lr_print_f(p, " %-13s %-12s", text, origins[values->origin[id]]);
     lr_option_print_range(p, id);
     lr_print_str(p, lr_option_row(id)->when == LR_WHEN_RUNTIME ? "; any time\n" : "; at start\n");
@@ -269,6 +296,9 @@ LR_COLD bool lr_options_init(void) {
         for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
             lr_store_relaxed(&spare->value[id], values.value[id]);
             lr_store_relaxed(&state.origin[id], values.origin[id]);
+            if (values.text[id] != NULL) {
+                strcpy(path_of(id), values.text[id]); // NOLINT(*strcpy): lr_option_read() measured
+            }
         }
         publish_locked(spare);
         lr_store_release(&state.environment_read, 1);
@@ -346,6 +376,7 @@ int lr_options_print(int fd) {
     for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
         values.value[id] = lr_options_value(options, id);
         values.origin[id] = lr_load_relaxed(&state.origin[id]);
+        values.text[id] = *lr_options_text(id) != '\0' ? lr_options_text(id) : NULL;
     }
     lr_rcu_read_unlock();
     return print_all(fd, &values, true);

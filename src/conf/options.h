@@ -70,12 +70,16 @@ void lr_options_set_watcher(void (*function)(void));
 // Every option with value, origin, range and help. 0, or the negative errno of the write.
 int lr_options_print(int fd);
 
+// The value of an option of type PATH; "" if there is none.
+const char *lr_options_text(enum lr_option_id id);
+
 enum lr_option_origin { LR_FROM_DEFAULT, LR_FROM_ENVIRONMENT, LR_FROM_PROGRAM };
 enum lr_option_origin lr_option_origin(enum lr_option_id id); // of the value in effect
 
 struct lr_option_values {
     uint64_t value[LR_OPTION_COUNT];
-    uint8_t origin[LR_OPTION_COUNT]; // enum lr_option_origin
+    uint8_t origin[LR_OPTION_COUNT];   // enum lr_option_origin
+    const char *text[LR_OPTION_COUNT]; // of type PATH with a value: in the environment; else NULL
 };
 
 // What an environment makes of the defaults, and with `warnings` a line for each variable that is

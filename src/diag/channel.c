@@ -149,7 +149,11 @@ static void write_options(struct writer *w) {
         struct lr_print p;
         copy_text(row.name, sizeof row.name, lr_option_name(id));
         lr_print_init(&p, row.value, sizeof row.value, -1);
-        lr_option_print_value(&p, id, lr_options_value(lr_options_deref(), id));
+        if (*lr_options_text(id) != '\0') {
+            lr_print_str(&p, lr_options_text(id)); // the first 63 bytes
+        } else {
+            lr_option_print_value(&p, id, lr_options_value(lr_options_deref(), id));
+        }
         lr_print_init(&p, row.range, sizeof row.range, -1);
         lr_option_print_range(&p, id);
         writer_add(w, &row);

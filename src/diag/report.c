@@ -24,6 +24,7 @@ void lr_report_gather(struct lr_report *out) {
     out->latency = own_latency;
     out->class_count = LR_CLASS_COUNT - 1;
     out->lock_count = 0;
+    out->labels = NULL;
     out->thread_count = 0;
     out->option_count = 0;
     out->threads = NULL;

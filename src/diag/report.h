@@ -42,6 +42,7 @@ struct lr_report {
     bool (*fills)(const struct lr_report *report, unsigned i, struct larder_span_fills *out);
     // How long the operations of a kind took. False: there is no such kind.
     bool (*latency)(const struct lr_report *report, unsigned i, struct larder_latency_stats *out);
+    const char *labels; // NAME="VALUE",... of each sample for collectors; NULL: none
     // What only a look from outside knows; NULL and 0 else.
     unsigned thread_count;
     unsigned option_count;

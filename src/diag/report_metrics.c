@@ -33,6 +33,14 @@ static void print_head(struct lr_print *p, const struct family *family, bool ope
     }
 }
 
+// What begins the labels of a sample that has some of its own.
+static void begin_labels(struct lr_print *p, const struct lr_report *report) {
+    lr_print_char(p, '{');
+    if (report->labels != NULL) {
+        lr_print_f(p, "%s,", report->labels);
+    }
+}
+
 static void print_value(struct lr_print *p, const struct family *family, uint64_t value) {
     if (family->unit == LR_STAT_PERMILLE) {
         lr_print_f(p, " %lu.%03lu\n", value / 1000, value % 1000);
@@ -41,7 +49,7 @@ static void print_value(struct lr_print *p, const struct family *family, uint64_
     }
 }
 
-static void print_totals(struct lr_print *p, const struct larder_stats *stats, bool open) {
+static void print_totals(struct lr_print *p, const struct lr_report *report, bool open) {
     for (enum lr_stat_id id = 0; id < LR_STAT_COUNT; id++) {
         const struct family family = {.name = lr_stat_name(id),
                                       .help = lr_stat_help(id),
@@ -49,7 +57,10 @@ static void print_totals(struct lr_print *p, const struct larder_stats *stats, b
                                       .unit = lr_stat_unit(id)};
         print_head(p, &family, open);
         print_name(p, &family, true);
-        print_value(p, &family, lr_stat_value(stats, id));
+        if (report->labels != NULL) {
+            lr_print_f(p, "{%s}", report->labels);
+        }
+        print_value(p, &family, lr_stat_value(&report->stats, id));
     }
 }
 
@@ -82,7 +93,8 @@ static void print_classes(struct lr_print *p, const struct lr_report *report, bo
             const struct larder_class_stats *c = &report->classes[i];
             if (c->spans != 0) {
                 print_name(p, &row->family, true);
-                lr_print_f(p, "{size=\"%lu\"}", c->size);
+                begin_labels(p, report);
+                lr_print_f(p, "size=\"%lu\"}", c->size);
                 print_value(p, &row->family,
                             *(const uint64_t *)(const void *)((const char *)c + row->field));
             }
@@ -102,7 +114,8 @@ static void print_fills(struct lr_print *p, const struct lr_report *report, bool
         for (unsigned f = 0; known && f < LARDER_SPAN_FILLS; f++) {
             if (fills.spans[f] != 0) {
                 print_name(p, &family, true);
-                lr_print_f(p, "{size=\"%lu\",share=\"%s\"}", report->classes[i].size,
+                begin_labels(p, report);
+                lr_print_f(p, "size=\"%lu\",share=\"%s\"}", report->classes[i].size,
                            lr_report_fill_name(f));
                 print_value(p, &family, fills.spans[f]);
             }
@@ -122,7 +135,8 @@ static void print_locks(struct lr_print *p, const struct lr_report *report, bool
         for (unsigned i = 0; i < report->lock_count; i++) {
             const struct larder_lock_stats *lock = &report->locks[i];
             print_name(p, &families[waits], true);
-            lr_print_str(p, "{lock=");
+            begin_labels(p, report);
+            lr_print_str(p, "lock=");
             lr_report_quote(p, lock->name);
             lr_print_char(p, '}');
             print_value(p, &families[waits], waits ? lock->contended : lock->takes);
@@ -134,12 +148,20 @@ static void print_seconds(struct lr_print *p, uint64_t ns) {
     lr_print_f(p, "%lu.%09lu", ns / 1000000000, ns % 1000000000);
 }
 
-static void print_latency(struct lr_print *p, const struct larder_latency_stats *latency) {
+static void begin_operation(struct lr_print *p, const struct lr_report *report, const char *suffix,
+                            const struct larder_latency_stats *latency) {
+    lr_print_f(p, "larder_latency_seconds_%s", suffix);
+    begin_labels(p, report);
+    lr_print_str(p, "operation=");
+    lr_report_quote(p, latency->name);
+}
+
+static void print_latency(struct lr_print *p, const struct lr_report *report,
+                          const struct larder_latency_stats *latency) {
     uint64_t sum = 0;
     for (unsigned i = 0; i < LARDER_LATENCY_BUCKETS; i++) {
         sum += latency->buckets[i];
-        lr_print_str(p, "larder_latency_seconds_bucket{operation=");
-        lr_report_quote(p, latency->name);
+        begin_operation(p, report, "bucket", latency);
         lr_print_str(p, ",le=\"");
         if (lr_report_latency_limit(i) == UINT64_MAX) {
             lr_print_str(p, "+Inf");
@@ -148,12 +170,11 @@ static void print_latency(struct lr_print *p, const struct larder_latency_stats 
         }
         lr_print_f(p, "\"} %lu\n", sum);
     }
-    lr_print_str(p, "larder_latency_seconds_sum{operation=");
-    lr_report_quote(p, latency->name);
+    begin_operation(p, report, "sum", latency);
     lr_print_str(p, "} ");
     print_seconds(p, latency->sum_ns);
-    lr_print_str(p, "\nlarder_latency_seconds_count{operation=");
-    lr_report_quote(p, latency->name);
+    lr_print_char(p, '\n');
+    begin_operation(p, report, "count", latency);
     lr_print_f(p, "} %lu\n", sum);
 }
 
@@ -165,17 +186,19 @@ static void print_latencies(struct lr_print *p, const struct lr_report *report, 
                "was set\n# TYPE larder_latency_seconds histogram\n%s",
                open ? "# UNIT larder_latency_seconds seconds\n" : "");
     while (lr_report_latency(report, &at, &latency) != 0) {
-        print_latency(p, &latency);
+        print_latency(p, report, &latency);
     }
 }
 
 void lr_report_metrics(struct lr_print *p, const struct lr_report *report, bool open) {
     lr_print_f(p, "# HELP larder_build%s version of the allocator\n# TYPE larder_build%s %s\n",
                open ? "" : "_info", open ? "" : "_info", open ? "info" : "gauge");
-    lr_print_str(p, "larder_build_info{version=");
+    lr_print_str(p, "larder_build_info");
+    begin_labels(p, report);
+    lr_print_str(p, "version=");
     lr_report_quote(p, report->version);
     lr_print_str(p, "} 1\n");
-    print_totals(p, &report->stats, open);
+    print_totals(p, report, open);
     print_classes(p, report, open);
     print_fills(p, report, open);
     print_locks(p, report, open);

@@ -174,12 +174,16 @@ static void call(void (*service)(void)) {
 // outside are served meanwhile. `untimed`: lr_scavenger_asleep has been set.
 static void sleep_until(uint64_t end_ns, bool untimed) {
     for (;;) {
-        uint64_t now = untimed ? 0 : lr_os_now_ns();
+        uint64_t now = lr_os_now_ns();
         if (now >= end_ns) {
             return;
         }
         atomic_u32 *word = lr_load_relaxed(&wake_word);
-        lr_os_futex_wait_shared(word, 0, untimed ? UINT64_MAX : end_ns - now);
+        uint64_t due = scavenger.service.due_ns != NULL ? scavenger.service.due_ns() : UINT64_MAX;
+        uint64_t until = lr_min(end_ns, due);
+        if (until > now) {
+            lr_os_futex_wait_shared(word, 0, until == UINT64_MAX ? until : until - now);
+        }
         // Emptied first, then the reasons are looked at: one that comes later fills it again.
         (void)lr_exchange_acq_rel(word, 0);
         call(scavenger.service.serve);
@@ -293,7 +297,7 @@ void lr_scavenger_note_used(size_t used_pages) {
         return;
     }
     size_t start = lr_opt_scavenge_start() >> LR_PAGE_SHIFT;
-    if (lr_opt_publish() > 1) {
+    if (lr_opt_publish() > 1 || lr_opt_metrics_file() != 0) {
         start = 0;
     }
     if (state == REFUSED) {

@@ -30,6 +30,8 @@ void lr_scavenger_add_task(lr_scavenger_task *task);
 struct lr_scavenger_service {
     void (*publish)(void);
     void (*serve)(void);
+    // When serve() has to be called at the latest, as lr_os_now_ns() counts; UINT64_MAX: never.
+    uint64_t (*due_ns)(void);
 };
 void lr_scavenger_set_service(struct lr_scavenger_service service);
 

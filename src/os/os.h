@@ -69,6 +69,10 @@ size_t lr_os_physical_bytes(void);
 // Resident bytes of the process from /proc/self/statm; 0 if unreadable.
 size_t lr_os_resident_bytes(void);
 
+// The name of the program as the kernel knows it; "" if /proc is not there.
+enum { LR_OS_COMMAND_BYTES = 32 };
+void lr_os_command(char name[LR_OS_COMMAND_BYTES]);
+
 // Fills in random bytes, from the kernel; where it has none to give, hard to guess ones.
 void lr_os_random(void *out, size_t bytes);
 
@@ -163,6 +167,13 @@ bool lr_os_read_at(int fd, void *out, size_t bytes, size_t offset);
 // Writes all of it at `offset`; 0 or negative errno.
 int lr_os_write_at(int fd, const void *data, size_t bytes, size_t offset);
 void lr_os_close(int fd);
+
+// A new file at `path`, to be written to; what is there is removed first. Its descriptor, or a
+// negative errno.
+int lr_os_file_begin(const char *path);
+// Puts the file `other` in the place of `path`; 0, or a negative errno, then `other` is removed.
+int lr_os_file_replace(const char *path, const char *other);
+void lr_os_file_remove(const char *path);
 
 // ---- Threads and time (os_thread.c) ----
 

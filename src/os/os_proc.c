@@ -70,6 +70,13 @@ size_t lr_os_resident_bytes(void) {
     return strtoul(end, NULL, 10) * lr_os_page_bytes();
 }
 
+void lr_os_command(char name[LR_OS_COMMAND_BYTES]) {
+    const size_t length = read_file("/proc/self/comm", name, LR_OS_COMMAND_BYTES);
+    if (length > 0 && name[length - 1] == '\n') {
+        name[length - 1] = '\0';
+    }
+}
+
 void lr_os_random(void *out, size_t bytes) {
     int saved_errno = errno;
     if (syscall(SYS_getrandom, out, bytes, GRND_NONBLOCK) != (long)bytes) {

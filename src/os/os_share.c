@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -102,3 +103,21 @@ int lr_os_write_at(int fd, const void *data, size_t bytes, size_t offset) {
 }
 
 void lr_os_close(int fd) { close_file(fd); }
+
+int lr_os_file_begin(const char *path) {
+    unlink(path);
+    const int fd = (int)syscall(SYS_openat, AT_FDCWD, path,
+                                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    return fd < 0 ? -errno : move_up(fd);
+}
+
+int lr_os_file_replace(const char *path, const char *other) {
+    if (rename(other, path) == 0) {
+        return 0;
+    }
+    const int error = -errno;
+    unlink(other);
+    return error;
+}
+
+void lr_os_file_remove(const char *path) { unlink(path); }

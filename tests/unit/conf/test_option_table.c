@@ -106,6 +106,21 @@ START_TEST(test_option_table__what_is_shown_can_be_read_again) {
 }
 END_TEST
 
+START_TEST(test_option_table__paths) {
+    const enum lr_option_id id = LR_OPTION_metrics_file;
+    char longest[LR_OPTION_TEXT_BYTES + 1];
+    memset(longest, '/', sizeof longest);
+    longest[LR_OPTION_TEXT_BYTES] = '\0';
+    expect_read(id, "", LR_OPTION_GOOD, 0);
+    expect_read(id, "none", LR_OPTION_GOOD, 0);
+    expect_read(id, "/a %p b", LR_OPTION_GOOD, 1);
+    expect_read(id, "a/b", LR_OPTION_NOT_UNDERSTOOD, untouched);
+    expect_read(id, longest, LR_OPTION_NOT_UNDERSTOOD, untouched);
+    expect_read(id, longest + 1, LR_OPTION_GOOD, 1);
+    ck_assert_str_eq(range_text(id), "none or a path from / on, up to 255 bytes");
+}
+END_TEST
+
 START_TEST(test_option_table__names_are_numbered_without_a_gap) {
     for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
         if (lr_option_row(id)->type != LR_TYPE_NAME) {
@@ -308,6 +323,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_option_table__every_default_lies_in_its_range);
     test_add(suite, test_option_table__every_name_finds_its_row);
     test_add(suite, test_option_table__what_is_shown_can_be_read_again);
+    test_add(suite, test_option_table__paths);
     test_add(suite, test_option_table__names_are_numbered_without_a_gap);
     test_add(suite, test_option_table__flags);
     test_add(suite, test_option_table__bytes);

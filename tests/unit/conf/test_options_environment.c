@@ -64,7 +64,7 @@ static uint64_t other_value(enum lr_option_id id, char *text, size_t cap) {
     lr_print_init(&p, text, cap, -1);
     lr_option_print_variable(&p, id);
     lr_print_char(&p, '=');
-    if (row->type == LR_TYPE_NAME) {
+    if (row->type == LR_TYPE_NAME || row->type == LR_TYPE_PATH) {
         lr_option_print_value(&p, id, value);
     } else {
         lr_print_u64(&p, value);

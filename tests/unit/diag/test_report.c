@@ -227,6 +227,28 @@ START_TEST(test_report__classes_add_up_to_the_totals) {
 }
 END_TEST
 
+static unsigned count_of(const char *text) {
+    unsigned count = 0;
+    for (const char *at = page; (at = strstr(at, text)) != NULL; at++) {
+        count++;
+    }
+    return count;
+}
+
+START_TEST(test_report__labels_are_on_every_sample) {
+    struct lr_report report = example();
+    struct lr_print p = start_page();
+    report.labels = "pid=\"7\",command=\"x\"";
+    lr_report_metrics(&p, &report, false);
+    EXPECT(!p.truncated);
+    const unsigned lines = count_of("\n"), comments = count_of("# HELP") + count_of("# TYPE");
+    EXPECT_UINT(count_of("{pid=\"7\",command=\"x\""), ==, lines - comments);
+    expect_once("\nlarder_live_bytes{pid=\"7\",command=\"x\"} 1000\n");
+    expect_once("\nlarder_class_live_objects{pid=\"7\",command=\"x\",size=\"48\"} 9\n");
+    expect_once("_sum{pid=\"7\",command=\"x\",operation=\"some\"} 8.000000700\n");
+}
+END_TEST
+
 START_TEST(test_report__shares_of_latencies) {
     struct larder_latency_stats latency;
     struct lr_report report = example();
@@ -248,6 +270,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_report__json_of_threads_and_options);
     test_add(suite, test_report__openmetrics_has_every_figure);
     test_add(suite, test_report__prometheus_has_every_figure);
+    test_add(suite, test_report__labels_are_on_every_sample);
     test_add(suite, test_report__shares_of_latencies);
     test_add(suite, test_report__printed_by_the_library);
     test_add(suite, test_report__classes_add_up_to_the_totals);
