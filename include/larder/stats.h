@@ -99,9 +99,10 @@ typedef int (*larder_heap_visitor)(const struct larder_heap_block *block, void *
  * is copied under its lock and shown with none held: the blocks of one span are as they were at one
  * moment, those of another at another. A block that the program has from the begin to the end of
  * the call, and does not resize, is shown once, as OUT or LIVE; one that comes or goes meanwhile
- * once or not at all. Addresses rise, but for blocks outside the window (see README), which come
- * last. No block's memory is touched; when `visit` is called another thread may have freed it, and
- * its memory may be gone. `visit` may do anything, also allocate, free, walk and not return.
+ * once or not at all. Addresses rise, but for blocks outside the window (see README) and
+ * guarded ones, which come last. No block's memory is touched; when `visit` is called another
+ * thread may have freed it, and its memory may be gone. `visit` may do anything, also allocate,
+ * free, walk and not return.
  *
  * Takes a lock for each span, and for each page that looks free two loads. Result: 0, or what
  * `visit` returned. -EINVAL: `visit` is NULL. -EPERM: hardened mode, which does not say where

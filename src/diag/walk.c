@@ -74,5 +74,9 @@ int lr_heap_walk(larder_heap_visitor visit, void *context) {
     while (result == 0 && lr_direct_next(&at)) {
         result = show_large(&walk, at.start, at.bytes);
     }
+    struct lr_sample_cursor guarded = {0};
+    while (result == 0 && lr_sample_any() && lr_sample_next_placed(&guarded)) {
+        result = show_large(&walk, guarded.block, guarded.bytes);
+    }
     return result;
 }

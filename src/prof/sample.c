@@ -249,6 +249,30 @@ void lr_sample_each(void (*visit)(struct lr_sample *sample)) {
     }
 }
 
+bool lr_sample_next_placed(struct lr_sample_cursor *cursor) {
+    const struct lr_sample *next = NULL;
+    lr_lock(&lr_sample_lock);
+    while (samples.buckets != NULL && next == NULL && cursor->bucket < BUCKETS) {
+        for (const struct lr_sample *s = samples.buckets[cursor->bucket]; s != NULL; s = s->next) {
+            bool later = (size_t)s->block > (size_t)cursor->block;
+            if (s->place != NULL && later &&
+                (next == NULL || (size_t)s->block < (size_t)next->block)) {
+                next = s;
+            }
+        }
+        if (next == NULL) {
+            cursor->bucket++;
+            cursor->block = NULL;
+        }
+    }
+    if (next != NULL) {
+        cursor->block = next->block;
+        cursor->bytes = next->bytes;
+    }
+    lr_unlock(&lr_sample_lock);
+    return next != NULL;
+}
+
 struct lr_sample_counts lr_sample_counts(void) {
     lr_lock(&lr_sample_lock);
     struct lr_sample_counts counts = {.taken = samples.taken,

@@ -82,6 +82,15 @@ size_t lr_sample_bytes(const void *block);
 // Shows each live sample, with lr_sample_lock held; those that come or go meanwhile, or not.
 void lr_sample_each(void (*visit)(struct lr_sample *sample));
 
+// Moves a cursor, all zero at first, to the next live sample that has a place of its user's; those
+// that come meanwhile are met or not. False: there is none left.
+struct lr_sample_cursor {
+    size_t bucket;
+    void *block;
+    size_t bytes;
+};
+bool lr_sample_next_placed(struct lr_sample_cursor *cursor);
+
 struct lr_sample_counts {
     uint64_t taken;        // since the start
     uint64_t dropped;      // of the points that were due: no memory for them, or too many live

@@ -134,6 +134,21 @@ START_TEST(test_walk__a_sample_is_live) {
 }
 END_TEST
 
+START_TEST(test_walk__guarded_blocks_too) {
+    static struct seen seen;
+    larder_free(test_opaque_ptr(larder_malloc(1)));
+    EXPECT_INT(larder_option_set("guard_sample", 1), ==, 0);
+    for (int i = 0; i < 30; i++) {
+        keep(larder_malloc(100));
+    }
+    larder_free(blocks[--block_count]);
+    EXPECT_INT(larder_option_set("guard_sample", 0), ==, 0);
+    sort_blocks();
+    walk(&seen);
+    EXPECT_UINT(seen.in_state[LARDER_BLOCK_LIVE], >=, 10);
+}
+END_TEST
+
 static int stop_at_the_third(const struct larder_heap_block *block, void *context) {
     int *left = context;
     (void)block;
@@ -276,6 +291,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_walk__each_block_once);
     test_add(suite, test_walk__states_add_up_to_the_statistics);
     test_add(suite, test_walk__a_sample_is_live);
+    test_add(suite, test_walk__guarded_blocks_too);
     test_add(suite, test_walk__ends_when_told);
     test_add(suite, test_walk__a_visitor_may_allocate);
     test_add(suite, test_walk__hardened_mode_does_not_tell);
