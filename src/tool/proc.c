@@ -4,8 +4,10 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static FILE *open_file(pid_t pid, const char *file) {
     char path[256];
@@ -84,6 +86,30 @@ pid_t lr_proc_own_id(pid_t pid) {
         fclose(stream);
     }
     return own;
+}
+
+void lr_proc_user(pid_t pid, char *out, size_t bytes) {
+    char path[64];
+    struct stat status;
+    snprintf(path, sizeof path, "/proc/%d", (int)pid);
+    if (stat(path, &status) != 0) {
+        snprintf(out, bytes, "?");
+        return;
+    }
+    const struct passwd *user = getpwuid(status.st_uid);
+    if (user != NULL) {
+        snprintf(out, bytes, "%s", user->pw_name);
+        make_printable(out);
+    } else {
+        snprintf(out, bytes, "%u", status.st_uid);
+    }
+}
+
+bool lr_proc_is_stopped(pid_t pid) {
+    char line[512];
+    // "PID (NAME) STATE ...", where the name may hold anything.
+    const char *end = lr_proc_line(pid, "stat", line, sizeof line) ? strrchr(line, ')') : NULL;
+    return end != NULL && end[1] == ' ' && strchr("TtZ", end[2]) != NULL;
 }
 
 bool lr_proc_uses_larder(pid_t pid) {

@@ -12,6 +12,12 @@
 // The id by which the process knows itself: another one in a PID namespace of its own.
 pid_t lr_proc_own_id(pid_t pid);
 
+// The name of its user, or the number where there is none.
+void lr_proc_user(pid_t pid, char *out, size_t bytes);
+
+// By a signal or a debugger, or it has ended and nobody has taken notice.
+bool lr_proc_is_stopped(pid_t pid);
+
 // The library, or the window of a static executable, is among its mappings.
 bool lr_proc_uses_larder(pid_t pid);
 

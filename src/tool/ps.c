@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // larder ps: the processes that use Larder.
 #include <getopt.h>
-#include <pwd.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 #include "tool/page.h"
 #include "tool/proc.h"
@@ -14,18 +12,6 @@ struct listing {
     unsigned count;
 };
 
-static const char *user_of(pid_t pid, char *number, size_t bytes) {
-    char path[64];
-    struct stat status;
-    snprintf(path, sizeof path, "/proc/%d", (int)pid);
-    if (stat(path, &status) != 0) {
-        return "?";
-    }
-    const struct passwd *user = getpwuid(status.st_uid);
-    snprintf(number, bytes, "%u", status.st_uid);
-    return user != NULL ? user->pw_name : number;
-}
-
 static const char *amount(char *text, size_t bytes, uint64_t value) {
     struct lr_print p;
     lr_print_init(&p, text, bytes, -1);
@@ -35,9 +21,9 @@ static const char *amount(char *text, size_t bytes, uint64_t value) {
 
 // Without a page only the kernel's figures are known.
 static void print_row(pid_t pid, const struct page_view *view, bool json, bool first) {
-    char number[16], rss[32], held[32], live[32], name[32];
+    char user[33], rss[32], held[32], live[32], name[32];
     uint64_t resident = 0;
-    const char *user = user_of(pid, number, sizeof number);
+    lr_proc_user(pid, user, sizeof user);
     (void)lr_proc_field(pid, "status", "VmRSS", &resident);
     lr_proc_name(pid, name, sizeof name);
     const struct larder_stats *s = view != NULL ? &view->report.stats : NULL;

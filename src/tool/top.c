@@ -8,10 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tool/arguments.h"
 #include "tool/proc.h"
 #include "tool/tool.h"
+#include "tool/top_list.h"
 
 enum { ROWS_MOST = 512 };
 
@@ -27,6 +29,11 @@ static struct {
     double delay;
     bool paused;
     char note[TOP_LINE];
+    bool has_list; // it began with the list of processes
+    bool in_list;  // which is what is shown now
+    bool help;
+    bool in_filter; // keys are letters of list.filter
+    struct top_list list;
 } screen;
 
 static double now_seconds(void) {
@@ -63,7 +70,78 @@ static bool look(void) {
     return true;
 }
 
-static void draw(void) {
+static int room_below(int lines) {
+    const int room = LINES - lines - 2;
+    return room < 0 ? 0 : room > ROWS_MOST ? ROWS_MOST : room;
+}
+
+static void draw_reverse(int y, const char *text) {
+    attrset(A_REVERSE);
+    mvprintw(y, 0, "%-*.*s", COLS, COLS, text);
+    attrset(A_NORMAL);
+}
+
+static void draw_list(void) {
+    static char rows[ROWS_MOST][TOP_LINE];
+    char title[TOP_LINE];
+    const int room = room_below(1);
+    lr_top_list_move(&screen.list, 0, room);
+    const int count = lr_top_list_rows(&screen.list, title, rows, room);
+    const int at = lr_top_list_at(&screen.list) - screen.list.first;
+    mvprintw(0, 0, "larder %s  %d processes use it", LARDER_VERSION, count);
+    draw_reverse(1, title);
+    for (int i = 0; i < room && screen.list.first + i < count; i++) {
+        if (i == at) {
+            draw_reverse(2 + i, rows[i]);
+        } else {
+            mvaddnstr(2 + i, 0, rows[i], COLS);
+        }
+    }
+    if (screen.in_filter) {
+        char line[TOP_LINE];
+        snprintf(line, sizeof line, "Filter: %s_   Enter keeps it, Esc shows all",
+                 screen.list.filter);
+        draw_reverse(LINES - 1, line);
+        return;
+    }
+    draw_reverse(LINES - 1,
+                 screen.note[0] != '\0' ? screen.note
+                 : screen.paused
+                     ? "paused; p goes on"
+                     : "F1 Help  Enter Look  F4 / Filter  F6 < > Sort  I Invert  M RSS  N PID  "
+                       "+ - Delay  F10 q Quit");
+}
+
+static void draw_help(void) {
+    static const char *const lines[] = {
+        "larder top: keys",
+        "",
+        "  F1 h ?           this help",
+        "  F10 q            quit",
+        "  F6 . >   , <     next, previous column to sort by",
+        "  I                invert the order",
+        "  + -              double, halve the delay",
+        "  p Z              pause",
+        "  arrows, Page Up, Page Down, Home, End",
+        "",
+        "in the list of processes",
+        "  Enter            look at the heap of the process",
+        "  F4 /             only processes whose names hold a text",
+        "  M  N             sort by resident memory, by process id",
+        "",
+        "in the view of a heap",
+        "  Tab, left, right classes, threads, locks, options",
+        "  T                return free memory to the system now",
+        "  Esc, Backspace   back to the list, where it began with that",
+        "",
+        "any key goes on",
+    };
+    for (int i = 0; i < (int)(sizeof lines / sizeof *lines) && i < LINES; i++) {
+        mvaddnstr(i, 0, lines[i], COLS);
+    }
+}
+
+static void draw_heap(void) {
     static char head[TOP_HEAD_LINES][TOP_LINE];
     static char rows[ROWS_MOST][TOP_LINE];
     char title[TOP_LINE];
@@ -72,7 +150,6 @@ static void draw(void) {
     const struct page_view *before = screen.count > 1 ? &screen.looks[1 - screen.at] : NULL;
     const double seconds =
         before != NULL ? screen.times[screen.at] - screen.times[1 - screen.at] : 0;
-    erase();
     lr_top_head(head, now, before, seconds, screen.name);
     for (int i = 0; i < TOP_HEAD_LINES && i < LINES; i++) {
         mvaddnstr(i, 0, head[i], COLS);
@@ -84,25 +161,32 @@ static void draw(void) {
         attrset(A_NORMAL);
         x += (int)strlen(tabs[i]) + 2;
     }
-    int room = LINES - TOP_HEAD_LINES - 2;
-    room = room < 0 ? 0 : room > ROWS_MOST ? ROWS_MOST : room;
+    const int room = room_below(TOP_HEAD_LINES);
     const int count = lr_top_table(&screen.state, now, before, seconds, title, rows, room);
     if (screen.state.first >= count && count > 0) {
         screen.state.first = count - 1;
     }
-    attrset(A_REVERSE);
-    mvprintw(TOP_HEAD_LINES, 0, "%-*.*s", COLS, COLS, title);
-    attrset(A_NORMAL);
+    draw_reverse(TOP_HEAD_LINES, title);
     for (int i = 0; i < room && screen.state.first + i < count; i++) {
         mvaddnstr(TOP_HEAD_LINES + 1 + i, 0, rows[i], COLS);
     }
-    attrset(A_REVERSE);
-    mvprintw(LINES - 1, 0, "%-*.*s", COLS, COLS,
-             screen.note[0] != '\0' ? screen.note
-             : screen.paused        ? "paused; p goes on"
-                             : "Tab view  < > sort column  I invert  + - delay  p pause  T trim  "
-                               "arrows scroll  q quit");
-    attrset(A_NORMAL);
+    draw_reverse(LINES - 1,
+                 screen.note[0] != '\0' ? screen.note
+                 : screen.paused
+                     ? "paused; p goes on"
+                     : "F1 Help  Tab View  F6 < > Sort column  I Invert  + - Delay  p Pause  "
+                       "T Trim  F10 q Quit");
+}
+
+static void draw(void) {
+    erase();
+    if (screen.help) {
+        draw_help();
+    } else if (screen.in_list) {
+        draw_list();
+    } else {
+        draw_heap();
+    }
     refresh();
 }
 
@@ -128,13 +212,136 @@ static void trim(void) {
     }
 }
 
-// False to quit.
-static bool obey(int key) {
+static void leave_heap(void) {
+    lr_page_close(&screen.link);
+    screen.in_list = true;
+    lr_top_list_look(&screen.list);
+}
+
+static void enter_heap(void) {
+    const pid_t pid = screen.list.chosen;
+    if (pid == 0) {
+        return;
+    }
+    if (lr_page_open(pid, &screen.link, true) != TOOL_OK) {
+        snprintf(screen.note, sizeof screen.note,
+                 "process %d shows no page: it is another user's, its heap is small, or it has "
+                 "LARDER_PUBLISH=0",
+                 (int)pid);
+        return;
+    }
+    lr_proc_name(pid, screen.name, sizeof screen.name);
+    lr_top_init(&screen.state);
+    screen.count = 0;
+    screen.in_list = false;
+    if (!look()) {
+        leave_heap();
+    }
+}
+
+// Keys of both; false: none of them.
+static bool obey_anywhere(int key) {
+    switch (key) {
+    case '+':
+        screen.delay = screen.delay < 60 ? screen.delay * 2 : screen.delay;
+        return true;
+    case '-':
+        screen.delay = screen.delay > 0.1 ? screen.delay / 2 : screen.delay;
+        return true;
+    case 'p':
+    case 'Z':
+        screen.paused = !screen.paused;
+        return true;
+    case 'h':
+    case '?':
+    case KEY_F(1):
+        screen.help = true;
+        return true;
+    default:
+        return false;
+    }
+}
+
+enum { ESCAPE = 27 };
+
+static void obey_in_filter(int key) {
+    char *filter = screen.list.filter;
+    const size_t length = strlen(filter);
+    if (key == ESCAPE) {
+        filter[0] = '\0';
+    } else if ((key == KEY_BACKSPACE || key == '\b' || key == 127) && length > 0) {
+        filter[length - 1] = '\0';
+    } else if (key >= ' ' && key <= '~' && length + 1 < sizeof screen.list.filter) {
+        filter[length] = (char)key;
+        filter[length + 1] = '\0';
+    }
+    screen.in_filter = key != ESCAPE && key != '\n' && key != '\r' && key != KEY_ENTER;
+    lr_top_list_look(&screen.list);
+}
+
+static void sort_list(int column) {
+    screen.list.sort = (column + TOP_LIST_COLUMNS) % TOP_LIST_COLUMNS;
+    lr_top_list_sort(&screen.list);
+}
+
+static void obey_in_list(int key) {
+    const int room = room_below(1);
+    screen.note[0] = '\0';
+    switch (key) {
+    case '\n':
+    case '\r':
+    case KEY_ENTER:
+        enter_heap();
+        break;
+    case '<':
+    case ',':
+        sort_list(screen.list.sort - 1);
+        break;
+    case '>':
+    case '.':
+    case KEY_F(6):
+        sort_list(screen.list.sort + 1);
+        break;
+    case 'I':
+        screen.list.ascending = !screen.list.ascending;
+        lr_top_list_sort(&screen.list);
+        break;
+    case '/':
+    case KEY_F(4):
+        screen.in_filter = true;
+        break;
+    case 'M':
+        sort_list(2);
+        break;
+    case 'N':
+        sort_list(0);
+        break;
+    case KEY_UP:
+        lr_top_list_move(&screen.list, -1, room);
+        break;
+    case KEY_DOWN:
+        lr_top_list_move(&screen.list, 1, room);
+        break;
+    case KEY_PPAGE:
+        lr_top_list_move(&screen.list, -room, room);
+        break;
+    case KEY_NPAGE:
+        lr_top_list_move(&screen.list, room, room);
+        break;
+    case KEY_HOME:
+        lr_top_list_move(&screen.list, -TOP_PROCESSES, room);
+        break;
+    case KEY_END:
+        lr_top_list_move(&screen.list, TOP_PROCESSES, room);
+        break;
+    default:
+        break;
+    }
+}
+
+static void obey_in_heap(int key) {
     const int page = LINES > TOP_HEAD_LINES + 3 ? LINES - TOP_HEAD_LINES - 3 : 1;
     switch (key) {
-    case 'q':
-    case KEY_F(10):
-        return false;
     case '\t':
     case KEY_RIGHT:
         screen.state.view = (screen.state.view + 1) % TOP_VIEWS;
@@ -157,16 +364,6 @@ static bool obey(int key) {
     case 'I':
         screen.state.ascending[screen.state.view] = !screen.state.ascending[screen.state.view];
         break;
-    case '+':
-        screen.delay = screen.delay < 60 ? screen.delay * 2 : screen.delay;
-        break;
-    case '-':
-        screen.delay = screen.delay > 0.1 ? screen.delay / 2 : screen.delay;
-        break;
-    case 'p':
-    case 'Z':
-        screen.paused = !screen.paused;
-        break;
     case 'T':
         trim();
         break;
@@ -185,8 +382,51 @@ static bool obey(int key) {
     case KEY_HOME:
         screen.state.first = 0;
         break;
+    case KEY_END:
+        screen.state.first = 1 << 20; // draw_heap() knows the last one
+        break;
+    case ESCAPE:
+    case KEY_BACKSPACE:
+        if (screen.has_list) {
+            leave_heap();
+        }
+        break;
     default:
         break;
+    }
+}
+
+// False to quit.
+static bool obey(int key) {
+    if (screen.help) {
+        screen.help = false;
+        return true;
+    }
+    if (screen.in_filter) {
+        obey_in_filter(key);
+        return true;
+    }
+    if (key == 'q' || key == KEY_F(10)) {
+        return false;
+    }
+    if (!obey_anywhere(key)) {
+        (screen.in_list ? obey_in_list : obey_in_heap)(key);
+    }
+    return true;
+}
+
+// Another look at what is shown; false to quit.
+static bool look_again(void) {
+    if (screen.in_list) {
+        lr_top_list_look(&screen.list);
+    } else if (!look()) {
+        if (!screen.has_list) {
+            return false;
+        }
+        char note[TOP_LINE / 2];
+        snprintf(note, sizeof note, "%s", screen.note);
+        snprintf(screen.note, sizeof screen.note, "process %d: %s", (int)screen.link.pid, note);
+        leave_heap();
     }
     return true;
 }
@@ -199,32 +439,16 @@ static void drive(void) {
         timeout(left > 0 ? (int)(left * 1000) + 1 : 0);
         const int key = getch();
         if (key != ERR && !obey(key)) {
+            screen.note[0] = '\0';
             return;
         }
         if (now_seconds() >= next) {
             next = now_seconds() + screen.delay;
-            if (!screen.paused && !look()) {
+            if (!screen.paused && !look_again()) {
                 return;
             }
         }
     }
-}
-
-struct choice {
-    pid_t best;
-    uint64_t resident;
-};
-
-static void choose(pid_t pid, void *context) {
-    struct choice *choice = context;
-    uint64_t resident = 0;
-    struct page_link link;
-    if (!lr_proc_uses_larder(pid) || !lr_proc_field(pid, "status", "VmRSS", &resident) ||
-        resident <= choice->resident || lr_page_open(pid, &link, true) != TOOL_OK) {
-        return;
-    }
-    lr_page_close(&link);
-    *choice = (struct choice){.best = pid, .resident = resident};
 }
 
 int lr_cmd_top(int argc, char **argv) {
@@ -240,32 +464,32 @@ int lr_cmd_top(int argc, char **argv) {
     if (argc - optind > 1 || (optind < argc && !lr_argument_pid(argv[optind], &pid))) {
         return lr_tool_usage("top", "top takes at most one process id");
     }
-    if (pid == 0) {
-        struct choice choice = {.best = 0};
-        lr_proc_each(choose, &choice);
-        pid = choice.best;
-        if (pid == 0) {
-            lr_tool_error("no process shows a page; `larder ps` lists those that use Larder");
-            return TOOL_NO_LARDER;
+    screen.has_list = pid == 0;
+    screen.in_list = screen.has_list;
+    if (screen.has_list) {
+        lr_top_list_init(&screen.list);
+        lr_top_list_look(&screen.list);
+    } else {
+        const int found = lr_page_open(pid, &screen.link, false);
+        if (found != TOOL_OK) {
+            return found;
         }
+        lr_proc_name(pid, screen.name, sizeof screen.name);
+        lr_top_init(&screen.state);
     }
-    int status = lr_page_open(pid, &screen.link, false);
-    if (status != TOOL_OK) {
-        return status;
-    }
-    lr_proc_name(pid, screen.name, sizeof screen.name);
-    lr_top_init(&screen.state);
     setlocale(LC_CTYPE, "");
-    SCREEN *terminal = newterm(NULL, stdout, stdin);
+    SCREEN *terminal = isatty(STDOUT_FILENO) ? newterm(NULL, stdout, stdin) : NULL;
+    int status = TOOL_OK;
     if (terminal == NULL) {
-        lr_tool_error("top needs a terminal; `larder stat` does not");
+        lr_tool_error("top needs a terminal; `larder ps` and `larder stat` do not");
         status = TOOL_FAILED;
     } else {
         cbreak();
         noecho();
         keypad(stdscr, TRUE);
+        set_escdelay(50);
         curs_set(0);
-        if (look()) {
+        if (screen.in_list || look()) {
             drive();
         }
         endwin();
@@ -274,6 +498,8 @@ int lr_cmd_top(int argc, char **argv) {
             lr_tool_error("process %d: %s", (int)pid, screen.note);
         }
     }
-    lr_page_close(&screen.link);
+    if (!screen.in_list) {
+        lr_page_close(&screen.link);
+    }
     return status;
 }
