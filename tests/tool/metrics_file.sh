@@ -87,10 +87,12 @@ for _ in 1 2 3 4; do
 done
 
 # What cannot be: one line, and the program goes on.
-start nowhere --opt "metrics_file=$TMP/none/x.prom" python3 -c 'import time; time.sleep(3)'
-wait "$PID" || fail "the program ended otherwise"
+start nowhere --opt "metrics_file=$TMP/none/x.prom" "$TMP/program" 5 1
+wait_for 20 grep -q 'larder: cannot write' "$TMP/nowhere"
+sleep 2.5
+kill -0 "$PID" || fail "the program ended"
 [ "$(grep -c 'larder: cannot write LARDER_METRICS_FILE=.*: there is no such folder (error 2)' \
     "$TMP/nowhere")" = 1 ] || fail "not one line: $(cat "$TMP/nowhere")"
-expect 1 "$LARDER" run --opt metrics_file=x.prom true
+expect 2 "$LARDER" run --opt metrics_file=x.prom true
 has 'accepted: none or a path from / on' err
 echo ok
