@@ -424,7 +424,7 @@ static bool look_again(void) {
             return false;
         }
         char note[TOP_LINE / 2];
-        snprintf(note, sizeof note, "%s", screen.note);
+        snprintf(note, sizeof note, "%.*s", (int)sizeof note - 1, screen.note);
         snprintf(screen.note, sizeof screen.note, "process %d: %s", (int)screen.link.pid, note);
         leave_heap();
     }
