@@ -4,7 +4,7 @@
 
 _larder() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands="run ps stat top set trim profile trace doctor help version"
+    local commands="run ps stat top set trim profile trace replay doctor help version"
     local options="scavenge_delay_ms= heap_limit= thread_cache_total= thread_cache_max= idle_thread_ms="
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
@@ -27,8 +27,17 @@ _larder() {
                 -- "$word")
         fi
         ;;
-    run:--preset) mapfile -t COMPREPLY < <(compgen -W "latency balanced memory" -- "$word") ;;
+    run:--preset | replay:--preset) mapfile -t COMPREPLY < <(compgen -W "latency balanced memory" -- "$word") ;;
     run:--trace | trace:-o) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+    replay:--touch) mapfile -t COMPREPLY < <(compgen -W "pages first all" -- "$word") ;;
+    replay:--lib) mapfile -t COMPREPLY < <(compgen -f -W "larder glibc jemalloc tcmalloc mimalloc" -- "$word") ;;
+    replay:*)
+        if [[ $word == -* ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "--lib --preset --opt --rounds --touch --json" -- "$word")
+        else
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        fi
+        ;;
     run:--library) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     set:[0-9]*) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word") && compopt -o nospace ;;
     ps:* | stat:* | top:* | set:* | trim:* | trace:* | doctor:*)

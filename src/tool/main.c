@@ -27,19 +27,6 @@ static const struct command *find(const char *name) {
     return NULL;
 }
 
-static void print_error(const char *format, va_list arguments) {
-    fputs("larder: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-}
-
-void lr_tool_error(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    print_error(format, arguments);
-    va_end(arguments);
-}
-
 static void print_usage(FILE *out, const struct command *command) {
     fprintf(out, "usage: larder %s%s%s\n", command->name, *command->arguments != '\0' ? " " : "",
             command->arguments);
@@ -48,7 +35,7 @@ static void print_usage(FILE *out, const struct command *command) {
 int lr_tool_usage(const char *command, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    print_error(format, arguments);
+    lr_tool_verror(format, arguments);
     va_end(arguments);
     const struct command *found = find(command);
     if (found != NULL) {

@@ -50,7 +50,7 @@ static bool set_option(const char *name, size_t length, const char *value) {
     return true;
 }
 
-static bool set_assignment(const char *assignment) {
+bool lr_tool_set_assignment(const char *assignment) {
     const char *equals = strchr(assignment, '=');
     if (equals == NULL || equals == assignment) {
         lr_tool_error("--opt takes NAME=VALUE, not '%s'", assignment);
@@ -59,7 +59,7 @@ static bool set_assignment(const char *assignment) {
     return set_option(assignment, (size_t)(equals - assignment), equals + 1);
 }
 
-static bool set_preset(const char *name) {
+bool lr_tool_set_preset(const char *name) {
     if (lr_preset_find(name) == NULL) {
         lr_tool_error("there is no preset '%s'; there are:", name);
         for (size_t i = 0; i < lr_preset_count; i++) {
@@ -102,7 +102,7 @@ bool lr_tool_library(char *path, size_t bytes) {
     return false;
 }
 
-static bool set_preload(const char *library) {
+bool lr_tool_set_preload(const char *library) {
     // The loader takes both as separators and knows no escape.
     if (strpbrk(library, ": ") != NULL) {
         lr_tool_error("a path with a blank or a colon cannot be preloaded: '%s'", library);
@@ -156,11 +156,11 @@ static bool parse(int argc, char **argv, struct request *out) {
 
 // The preset first, wherever it stands, so that --opt can change one of its values.
 static bool set_environment(const struct request *request) {
-    if (request->preset != NULL && !set_preset(request->preset)) {
+    if (request->preset != NULL && !lr_tool_set_preset(request->preset)) {
         return false;
     }
     for (size_t i = 0; i < request->count; i++) {
-        if (!set_assignment(request->assignments[i])) {
+        if (!lr_tool_set_assignment(request->assignments[i])) {
             return false;
         }
     }
@@ -186,7 +186,7 @@ static int execute(void *context) {
         lr_tool_error("cannot find the library '%s': %s", given, strerror(errno));
         return CANNOT_EXECUTE;
     }
-    if (!set_preload(path)) {
+    if (!lr_tool_set_preload(path)) {
         return CANNOT_EXECUTE;
     }
     execvp(*program, program);

@@ -5,6 +5,7 @@
 #ifndef LARDER_TOOL_TOOL_H
 #define LARDER_TOOL_TOOL_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -24,8 +25,15 @@ enum {
 
 // "larder: ..." and a newline on standard error.
 void lr_tool_error(const char *format, ...) LR_PRINTF(1, 2);
+void lr_tool_verror(const char *format, va_list arguments);
 // The same, followed by the usage line of `command`; returns TOOL_USAGE.
 int lr_tool_usage(const char *command, const char *format, ...) LR_PRINTF(2, 3);
+
+// For a program that is to be started, in the environment; false, with a line said, if it cannot
+// be.
+bool lr_tool_set_assignment(const char *assignment); // NAME=VALUE, refused as the library would
+bool lr_tool_set_preset(const char *name);
+bool lr_tool_set_preload(const char *library);
 
 // The path of the liblarder.so that belongs to this command; false if there is none.
 bool lr_tool_library(char *path, size_t bytes);

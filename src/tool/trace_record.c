@@ -81,7 +81,7 @@ static int open_memory(pid_t pid, uint64_t number, size_t *bytes) {
     const bool good =
         fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && fstatfs(fd, &system) == 0 &&
         system.f_type == TMPFS_MAGIC && (fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK) != 0 &&
-        status.st_size >= 4 * LARDER_TRACE_CHUNK_BYTES &&
+        status.st_size >= (off_t)4 * LARDER_TRACE_CHUNK_BYTES &&
         status.st_size <= (off_t)(LARDER_TRACE_CHUNKS_MOST + 1) * LARDER_TRACE_CHUNK_BYTES;
     if (!good) {
         close(fd);
