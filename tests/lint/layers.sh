@@ -28,6 +28,7 @@ src/api/fork.c|pthread.h|pthread_atfork
 src/api/fork.c|sys/single_threaded.h|fork of glibc does less with one thread
 src/api/start.c|fcntl.h|keeps a copy of stderr for the statistics at exit
 src/api/start.c|unistd.h|the same
+src/api/dlopen.c|dlfcn.h|stands in for dlopen
 src/api/cxx_runtime.c|dlfcn.h|looks for the C++ runtime of the process
 src/api/cxx_runtime.c|stdlib.h|abort
 include/larder/larder.h|malloc.h|struct mallinfo and the M_* parameters of mallopt
