@@ -13,6 +13,7 @@
 #include "conf/options.h"
 #include "diag/channel.h"
 #include "diag/metrics_file.h"
+#include "diag/profile_alarm.h"
 #include "hard/pages.h"
 #include "hard/slab.h"
 #include "heap/direct.h"
@@ -141,6 +142,7 @@ static void after_fork_in_child(void) {
     lr_guard_after_fork_child();
     lr_trace_after_fork_child();
     lr_metrics_file_after_fork_child();
+    lr_profile_alarm_after_fork_child();
     lr_thread_state_after_fork_child();
 }
 

@@ -16,6 +16,7 @@
 #include "conf/options.h"
 #include "diag/channel.h"
 #include "diag/metrics_file.h"
+#include "diag/profile_alarm.h"
 #include "diag/report.h"
 #include "hard/hard.h"
 #include "heap/scavenger.h"
@@ -38,11 +39,13 @@ static int report_fd = -1;
 static void serve(void) {
     lr_channel_serve();
     lr_metrics_file_serve();
+    lr_profile_alarm_serve();
 }
 
 // What options switch on and off elsewhere.
 static void follow_options(void) {
     lr_profile_follow_options();
+    lr_profile_alarm_follow_options();
     lr_guard_follow_options();
     bool latency;
     do {

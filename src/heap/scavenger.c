@@ -44,7 +44,8 @@ static struct {
     atomic_u64 inline_due_ns;
     atomic_u64 ticks;
     atomic_u64 cpu_ns;
-    atomic_u64 rest_ns; // how long the next tick has to wait at least
+    atomic_sz alarm_pages; // see lr_scavenger_alarm_at()
+    atomic_u64 rest_ns;    // how long the next tick has to wait at least
     // guarded by: tick_busy
     struct demand demand;
     int64_t account_pages;
@@ -52,7 +53,7 @@ static struct {
     int64_t cpu_overdrawn_ns; // processor time used beyond what was earned; negative: left
     uint64_t cpu_earned_ns;   // until when it was earned
     atomic_u32 tick_busy;
-} scavenger;
+} scavenger = {.alarm_pages = SIZE_MAX};
 
 atomic_u32 lr_scavenger_asleep;
 atomic_u32 lr_scavenger_wanted;
@@ -271,19 +272,25 @@ LR_COLD void lr_scavenger_wake_slow(void) {
     }
 }
 
+void lr_scavenger_alarm_at(size_t pages) { lr_store_relaxed(&scavenger.alarm_pages, pages); }
+
 LR_COLD void lr_scavenger_start(void) {
     if (!lr_trylock(&lr_scavenger_lock)) {
         return; // another thread is at it
     }
-    bool start = lr_load_relaxed(&lr_scavenger_wanted) != 0;
+    bool wanted = lr_load_relaxed(&lr_scavenger_wanted) != 0;
     lr_store_relaxed(&lr_scavenger_wanted, 0);
-    start = start && lr_load_relaxed(&scavenger.state) != RUNNING;
+    bool start = wanted && lr_load_relaxed(&scavenger.state) != RUNNING;
     if (start) {
         lr_store_relaxed(&scavenger.state, RUNNING);
     }
     lr_unlock(&lr_scavenger_lock);
-    // Without the lock: pthread_create() calls malloc.
     int saved = errno;
+    if (wanted && !start) { // the alarm, which serve() sets again if it still has to
+        lr_scavenger_alarm_at(SIZE_MAX);
+        lr_scavenger_note_activity();
+    }
+    // Without the lock: pthread_create() calls malloc.
     if (start && lr_os_thread_start(run, NULL, STACK_BYTES) != 0) {
         lr_store_relaxed(&scavenger.retry_pages, 2 * lr_span_heap_counts().used_pages);
         lr_store_relaxed(&scavenger.state, REFUSED);
@@ -292,12 +299,16 @@ LR_COLD void lr_scavenger_start(void) {
 }
 
 void lr_scavenger_note_used(size_t used_pages) {
+    bool alarm = used_pages >= lr_load_relaxed(&scavenger.alarm_pages);
     uint32_t state = lr_load_relaxed(&scavenger.state);
+    if (LR_UNLIKELY(alarm) && state == RUNNING) {
+        lr_store_relaxed(&lr_scavenger_wanted, 1);
+    }
     if (LR_LIKELY(state == RUNNING) || lr_opt_scavenger() != LR_SCAVENGER_THREAD) {
         return;
     }
     size_t start = lr_opt_scavenge_start() >> LR_PAGE_SHIFT;
-    if (lr_opt_publish() > 1 || lr_opt_metrics_file() != 0) {
+    if (lr_opt_publish() > 1 || lr_opt_metrics_file() != 0 || alarm) {
         start = 0;
     }
     if (state == REFUSED) {

@@ -52,6 +52,10 @@ static inline void lr_scavenger_note_activity(void) {
     }
 }
 
+// When this many pages are in use the thread is started, or woken if it sleeps, for the sake of
+// serve(), once. SIZE_MAX: never.
+void lr_scavenger_alarm_at(size_t pages);
+
 // After pages were freed and `dirty_pages` of them are free and resident in all. No lock held.
 void lr_scavenger_note_free(size_t dirty_pages);
 

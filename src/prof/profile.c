@@ -16,7 +16,8 @@ static double peak_live_bytes; // guarded by: lr_sample_lock
 static uint64_t peak = 1;      // guarded by: lr_sample_lock
 
 static uint64_t wanted_mean(void) {
-    bool wanted = lr_opt_profile() != 0 || lr_opt_leak_check() != 0;
+    bool wanted = lr_opt_profile() != 0 || lr_opt_leak_check() != 0 ||
+                  (lr_opt_profile_at() != 0 && lr_opt_profile_file() != 0);
     return wanted ? lr_opt_profile_interval() : 0;
 }
 
