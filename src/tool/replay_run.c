@@ -108,13 +108,11 @@ static void do_op(const struct plan_op *op, struct runner *self) {
     }
     case LARDER_TRACE_REALLOC: {
         void *old = take(op->slot, self, op->order);
-        block = realloc(old, op->size);
-        if (block == NULL) {
-            block = old;
-        } else {
-            touch(block, op->size);
+        void *moved = realloc(old, op->size != 0 ? op->size : 1); // of 0 bytes it would be a free
+        if (moved != NULL) {
+            touch(moved, op->size);
         }
-        put(op->to, block);
+        put(op->to, moved != NULL ? moved : old);
         return;
     }
     default:

@@ -5,10 +5,6 @@
 #include "fuzz.h"
 
 #include "tool/profile_data.h"
-#include "tool/tool.h"
-
-// The command's own is beside its main().
-void lr_tool_error(const char *format, ...) { fprintf(stderr, "%s\n", format); }
 
 // Lines that a profile has, each beginning with what a byte of the input picks, and going on with
 // what follows there.
