@@ -95,10 +95,7 @@ bool lr_os_commit(void *addr, size_t bytes, bool reserved) {
 
 bool lr_os_is_unmapped(void *addr, size_t bytes) {
     void *p = map_anonymous(addr, bytes, PROT_NONE, MAP_NORESERVE | MAP_FIXED_NOREPLACE);
-    if (p != NULL) {
-        munmap(p, bytes);
-    }
-    return p == addr;
+    return p != NULL && munmap(p, bytes) == 0 && p == addr;
 }
 
 bool lr_os_purge(void *addr, size_t bytes) { return madvise(addr, bytes, MADV_DONTNEED) == 0; }
