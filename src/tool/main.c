@@ -106,5 +106,8 @@ int main(int argc, char **argv) {
         char *help[] = {argv[1], argv[1], NULL};
         return flush_output(lr_cmd_help(2, help));
     }
+    char shown[64]; // by getopt(), in front of what it says
+    snprintf(shown, sizeof shown, "larder %s", command->name);
+    argv[1] = shown;
     return flush_output(command->run(argc - 1, argv + 1));
 }

@@ -88,12 +88,18 @@ static int find_page(pid_t pid, const char *folder) {
 static int refuse(pid_t pid, bool quietly) {
     char path[64];
     int status = TOOL_FAILED;
-    const char *why = "no such process";
+    const char *why = lr_proc_is_there()
+                          ? "no such process, or /proc hides it (hidepid)"
+                          : "/proc cannot be read here, and without it no process is seen";
     snprintf(path, sizeof path, "/proc/%d", (int)pid);
     if (access(path, F_OK) == 0) {
         snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
         if (access(path, R_OK | X_OK) != 0) {
-            why = "it belongs to another user";
+            struct stat file;
+            snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+            const bool own = stat(path, &file) == 0 && file.st_uid == geteuid();
+            why = own ? "its files in /proc cannot be read"
+                      : "it belongs to another user, or is protected (setuid, PR_SET_DUMPABLE)";
         } else if (!lr_proc_uses_larder(pid)) {
             status = TOOL_NO_LARDER;
             why = "it does not use Larder";

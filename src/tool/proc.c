@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static FILE *open_file(pid_t pid, const char *file) {
     char path[256];
@@ -124,6 +125,8 @@ bool lr_proc_uses_larder(pid_t pid) {
     }
     return found;
 }
+
+bool lr_proc_is_there(void) { return access("/proc/self/stat", R_OK) == 0; }
 
 void lr_proc_each(void (*visit)(pid_t pid, void *context), void *context) {
     DIR *directory = opendir("/proc");

@@ -32,6 +32,9 @@ bool lr_proc_line(pid_t pid, const char *file, char *out, size_t bytes);
 // The number behind "key" in /proc/PID/FILE (PID 0: /proc/FILE), in bytes if it ends in kB.
 bool lr_proc_field(pid_t pid, const char *file, const char *key, uint64_t *out);
 
+// /proc is mounted.
+bool lr_proc_is_there(void);
+
 // Calls `visit` for each process of the system.
 void lr_proc_each(void (*visit)(pid_t pid, void *context), void *context);
 

@@ -82,6 +82,10 @@ int lr_cmd_ps(int argc, char **argv) {
     if (optind != argc) {
         return lr_tool_usage("ps", "ps takes no process; `larder stat` shows one");
     }
+    if (!lr_proc_is_there()) {
+        lr_tool_error("/proc cannot be read here, and without it no process is seen");
+        return TOOL_FAILED;
+    }
     if (listing.json) {
         putchar('[');
     } else {

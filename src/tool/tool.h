@@ -19,7 +19,7 @@ enum {
     TOOL_NO_LARDER = 3, // the process does not use Larder, or shows no page
 };
 
-// Each gets argv[0] = its own name and returns an exit status.
+// Each gets argv[0] = "larder" and its own name, and returns an exit status.
 #define COMMAND(name, arguments, help) int lr_cmd_##name(int argc, char **argv);
 #include "tool/commands.def"
 

@@ -466,6 +466,10 @@ int lr_cmd_top(int argc, char **argv) {
     }
     screen.has_list = pid == 0;
     screen.in_list = screen.has_list;
+    if (screen.has_list && !lr_proc_is_there()) {
+        lr_tool_error("/proc cannot be read here, and without it no process is seen");
+        return TOOL_FAILED;
+    }
     if (screen.has_list) {
         lr_top_list_init(&screen.list);
         lr_top_list_look(&screen.list);
