@@ -145,7 +145,10 @@ static uint32_t new_slot(struct builder *b, uint64_t order) {
 }
 
 static void give_slot(struct builder *b, uint32_t slot, uint64_t order) {
-    AT(&b->slots, struct slot, slot)->freed = order;
+    struct slot *slots = (void *)b->slots.items;
+    if (slots != NULL) { // always: there is this one
+        slots[slot].freed = order;
+    }
     *ADD(&b->free_slots, uint32_t) = slot;
 }
 
