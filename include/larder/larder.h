@@ -169,10 +169,21 @@ LARDER_API size_t larder_object_size(const void *p) LARDER_NOTHROW LARDER_NODISC
 
 /*
  * Returns free memory to the operating system until `bytes` have gone (SIZE_MAX: all of it), in
- * units of pages, so that the last one may exceed it. Result: the bytes that really went, 0 if
- * nothing was free. Blocks in other threads' caches count as in use.
+ * units of pages, so that the last one may exceed it: free pages, then pages inside those that
+ * blocks share, then free records of Larder. Result: the bytes that really went, 0 if nothing was
+ * free or the kernel refused (locked memory). Blocks in threads' caches count as in use; each
+ * thread that goes on allocating gives up what it did not use lately.
  */
 LARDER_API size_t larder_release(size_t bytes) LARDER_NOTHROW;
+
+/*
+ * For a program that has nothing to do for a while: the calling thread's cache is emptied and all
+ * free memory returned, as by larder_release(SIZE_MAX). Caches of other threads that stay inside
+ * system calls are emptied for them soon, after a tenth of a second without use instead of
+ * LARDER_IDLE_THREAD_MS, and what becomes free is returned by the background thread; without that
+ * thread they stay. Result: the bytes that went before this function returned.
+ */
+LARDER_API size_t larder_idle(void) LARDER_NOTHROW;
 
 /*
  * Gives the blocks cached by the calling thread to the lists that all threads share, for a thread
@@ -182,8 +193,9 @@ LARDER_API size_t larder_thread_flush(void) LARDER_NOTHROW;
 
 /*
  * Flushes the calling thread's cache, then returns free pages to the operating system until `pad`
- * bytes of them are left for the next requests (glibc's malloc_trim). Returns 1 if memory went
- * back, else 0.
+ * bytes of them are left for the next requests; with a `pad` of 0 also what
+ * larder_release(SIZE_MAX) finds beyond (glibc's malloc_trim). Returns 1 if memory went back, else
+ * 0.
  */
 LARDER_API int larder_malloc_trim(size_t pad) LARDER_NOTHROW;
 

@@ -24,10 +24,10 @@ int larder_malloc_trim(size_t pad) {
     lr_transfer_flush_all();
     errno = saved_errno;
     const size_t free_bytes = lr_span_heap_counts().free_dirty_pages * LR_PAGE_BYTES;
-    if (free_bytes <= pad) {
-        return 0;
+    if (pad == 0) {
+        return larder_release(SIZE_MAX) > 0;
     }
-    return larder_release(free_bytes - pad) > 0;
+    return free_bytes > pad && larder_release(free_bytes - pad) > 0;
 }
 
 // Largest values that glibc accepts on 64-bit systems; it refuses more and keeps what it had.

@@ -3,23 +3,30 @@
 #include <larder/larder.h>
 
 #include <errno.h>
+#include <stdint.h>
 
 #include "api/slow.h"
 #include "api/start.h"
-#include "base/config.h"
-#include "cache/transfer.h"
-#include "heap/release.h"
+#include "cache/idle.h"
+#include "cache/squeeze.h"
 
 size_t larder_release(size_t bytes) {
     if (!lr_start()) {
         return 0;
     }
     int saved_errno = errno;
-    lr_transfer_flush_all();
-    size_t pages = bytes / LR_PAGE_BYTES + (bytes % LR_PAGE_BYTES != 0);
-    size_t released = lr_release_pages(pages);
+    size_t released = lr_squeeze(bytes);
     errno = saved_errno;
-    return released << LR_PAGE_SHIFT;
+    return released;
+}
+
+size_t larder_idle(void) {
+    (void)lr_flush_own_cache();
+    size_t released = larder_release(SIZE_MAX);
+    if (lr_start()) {
+        lr_idle_hurry();
+    }
+    return released;
 }
 
 size_t larder_thread_flush(void) { return lr_flush_own_cache(); }

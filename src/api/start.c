@@ -10,6 +10,7 @@
 #include "cache/misuse.h"
 #include "cache/size_class.h"
 #include "cache/span_pages.h"
+#include "cache/squeeze.h"
 #include "cache/thread_state.h"
 #include "cache/trace.h"
 #include "cache/transfer.h"
@@ -71,6 +72,7 @@ static bool start_locked(void) {
     }
     lr_thread_state_init();
     lr_span_heap_set_reclaim(lr_transfer_flush_all);
+    lr_scavenger_add_task(lr_squeeze_if_short);
     // Outermost cache first: what it gives back can travel on in the same tick.
     lr_scavenger_add_task(lr_idle_drain);
     lr_scavenger_add_task(lr_transfer_age);

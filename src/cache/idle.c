@@ -20,17 +20,37 @@
 // pointer while the parent is inside the call: such calls count as running. (b) A signal handler
 // that interrupted malloc and then blocks: the handler's signal is blocked meanwhile, and a thread
 // that blocks more signals than it did when it came to Larder is left alone. What remains is a
-// handler that interrupts malloc and then sleeps for seconds with its signal not blocked: installed
-// with SA_NODEFER, or sleeping in sigsuspend() or ppoll() with another mask.
+// handler that interrupts malloc and then sleeps, for seconds or 100 ms, with its signal not
+// blocked: installed with SA_NODEFER, or sleeping in sigsuspend() or ppoll() with another mask.
 #include "cache/idle.h"
 
+#include "base/bits.h"
 #include "cache/thread_state.h"
 #include "conf/options.h"
+#include "heap/limit.h"
 #include "heap/scavenger.h"
 #include "os/os.h"
 
 #define MS_NS ((uint64_t)1000000)
 enum { LOOKS = 8 }; // at a thread within LARDER_IDLE_THREAD_MS
+
+#define HURRY_NS (100 * MS_NS)
+#define HURRY_FOR_NS (1000 * MS_NS)
+
+static atomic_u64 hurry_until_ns;
+
+// How long a thread must have been idle. Not less than HURRY_NS: what is said above about signal
+// handlers rests on it.
+static uint64_t idle_ns(uint64_t now_ns) {
+    uint64_t ns = lr_opt_idle_thread_ms() * MS_NS;
+    bool hurry = lr_limit_is_tight() || now_ns < lr_load_relaxed(&hurry_until_ns);
+    return hurry ? lr_min(ns, HURRY_NS) : ns;
+}
+
+void lr_idle_hurry(void) {
+    lr_store_relaxed(&hurry_until_ns, lr_os_now_ns() + HURRY_FOR_NS);
+    lr_scavenger_note_activity();
+}
 
 static atomic_u64 drains;
 static atomic_u64 refusals;
@@ -131,7 +151,7 @@ static bool look_at(struct thread_record *record, uint64_t now_ns) {
         record->idle_since_ns = now_ns;
         return filled;
     }
-    if (now_ns - record->idle_since_ns < lr_opt_idle_thread_ms() * MS_NS) {
+    if (now_ns - record->idle_since_ns < idle_ns(now_ns)) {
         return filled;
     }
     struct sighting seen = {.idle_since_ns = record->idle_since_ns,
@@ -167,7 +187,7 @@ bool lr_idle_drain(uint64_t now_ns) {
     // Ticks exclude each other, so plain.
     static uint64_t looked_ns;
     static bool more;
-    if (now_ns - looked_ns < lr_opt_idle_thread_ms() * MS_NS / LOOKS) {
+    if (now_ns - looked_ns < idle_ns(now_ns) / LOOKS) {
         return more;
     }
     looked_ns = now_ns;

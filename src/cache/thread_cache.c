@@ -9,6 +9,7 @@
 #include "cache/sampler.h"
 #include "cache/transfer.h"
 #include "conf/options.h"
+#include "heap/limit.h"
 #include "heap/meta.h"
 #include "sync/latency.h"
 
@@ -121,10 +122,11 @@ static void sweep(struct thread_cache *cache) {
 static void give_up_unused(struct thread_cache *cache) {
     cache->looks = lr_load_relaxed(&lr_cache_looks);
     cache->calls = 0;
+    bool all = lr_limit_is_tight();
     for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
         struct bin *bin = &cache->bins[c];
         size_t held = count_of(bin);
-        if (slots_of(bin) > 0 && bin->warm == 0 && held == bin->old_mark) {
+        if (slots_of(bin) > 0 && (all || (bin->warm == 0 && held == bin->old_mark))) {
             lr_central_insert(c, bin->base, (unsigned)held);
             bin->top = bin->base;
             resize(cache, c, 0);
@@ -141,7 +143,7 @@ static void give_up_unused(struct thread_cache *cache) {
 static bool within_budget(struct thread_cache *cache, size_t bytes) {
     size_t wanted = cache->slot_bytes + bytes;
     return wanted <= lr_min(CACHE_FLOOR, lr_opt_thread_cache_max()) ||
-           (wanted <= lr_opt_thread_cache_max() &&
+           (!lr_limit_is_tight() && wanted <= lr_opt_thread_cache_max() &&
             lr_load_relaxed(&all_slot_bytes) + bytes <= lr_opt_thread_cache_total());
 }
 

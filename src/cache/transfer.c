@@ -7,6 +7,7 @@
 #include "cache/central.h"
 #include "cache/thread_cache.h"
 #include "conf/options.h"
+#include "heap/limit.h"
 #include "heap/meta.h"
 #include "sync/latency.h"
 
@@ -107,7 +108,7 @@ unsigned lr_transfer_get(unsigned size_class, void **out, unsigned most) {
 static uint32_t make_room(struct transfer *cache, unsigned size_class, uint32_t count) {
     size_t block = lr_classes[size_class].bytes;
     uint32_t held = lr_load_relaxed(&cache->count);
-    size_t budget = lr_opt_transfer_cache_max();
+    size_t budget = lr_limit_is_tight() ? 0 : lr_opt_transfer_cache_max();
     size_t used = lr_load_relaxed(&total_bytes);
     size_t allowed = used < budget ? (budget - used) / block : 0;
     size_t most = lr_max(CLASS_BYTES / block, CLASS_OBJECTS_MIN) + cache->extra;

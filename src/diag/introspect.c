@@ -16,6 +16,7 @@
 #include "hard/slab.h"
 #include "heap/direct.h"
 #include "heap/huge_page.h"
+#include "heap/limit.h"
 #include "heap/meta.h"
 #include "heap/pool.h"
 #include "heap/release.h"
@@ -266,6 +267,12 @@ void lr_stats_collect_all(struct larder_stats *out, struct larder_class_stats *c
     out->scavenge_calls = release.calls + span_pages.calls;
     out->scavenge_bytes = (release.pages << LR_PAGE_SHIFT) + span_pages.bytes;
     out->scavenge_cpu_us = scavenger.cpu_ns / 1000;
+    struct limit_counts limits = lr_limit_counts();
+    size_t soft = lr_limit_soft_bytes();
+    out->soft_limit_bytes = soft == SIZE_MAX ? 0 : soft;
+    out->soft_limit_hits = limits.soft_hits;
+    out->heap_limit_hits = limits.refused;
+    out->shortages = limits.shortages;
     struct larder_lock_stats lock;
     for (unsigned i = 0; lr_stats_lock(i, &lock); i++) {
         out->lock_takes += lock.takes;

@@ -15,7 +15,7 @@ struct direct_block {
 
 static struct direct_block *buckets[BUCKETS]; // guarded by: lr_direct_lock
 static atomic_sz block_count;                 // guarded by: lr_direct_lock; read racily
-static size_t block_bytes;                    // guarded by: lr_direct_lock
+static atomic_sz block_bytes;                 // the same
 struct lr_lock lr_direct_lock = LR_LOCK_INIT(LR_RANK_DIRECT);
 
 static struct direct_block **bucket_of(const void *start) {
@@ -37,7 +37,7 @@ void *lr_direct_alloc(size_t bytes, size_t align) {
     block->next = *bucket_of(start);
     *bucket_of(start) = block;
     lr_counter_add(&block_count, 1);
-    block_bytes += bytes;
+    lr_counter_add(&block_bytes, bytes);
     lr_unlock(&lr_direct_lock);
     return start;
 }
@@ -61,7 +61,7 @@ bool lr_direct_free(void *start) {
     if (block != NULL) {
         *link = block->next;
         lr_counter_sub(&block_count, 1);
-        block_bytes -= block->bytes;
+        lr_counter_sub(&block_bytes, block->bytes);
     }
     lr_unlock(&lr_direct_lock);
     if (block == NULL) {
@@ -88,7 +88,7 @@ void *lr_direct_resize(void *start, size_t bytes) {
     }
     if (now != NULL) {
         *link = block->next;
-        block_bytes += bytes - block->bytes;
+        lr_counter_add(&block_bytes, bytes - block->bytes);
         *block = (struct direct_block){.start = now, .bytes = bytes, .next = *bucket_of(now)};
         *bucket_of(now) = block;
     }
@@ -148,7 +148,10 @@ bool lr_direct_next(struct direct_cursor *cursor) {
 
 struct direct_counts lr_direct_counts(void) {
     lr_lock(&lr_direct_lock);
-    struct direct_counts counts = {.blocks = lr_load_relaxed(&block_count), .bytes = block_bytes};
+    struct direct_counts counts = {.blocks = lr_load_relaxed(&block_count),
+                                   .bytes = lr_load_relaxed(&block_bytes)};
     lr_unlock(&lr_direct_lock);
     return counts;
 }
+
+size_t lr_direct_held_pages(void) { return lr_load_relaxed(&block_bytes) >> LR_PAGE_SHIFT; }

@@ -38,5 +38,6 @@ struct direct_counts {
     size_t bytes;
 };
 struct direct_counts lr_direct_counts(void);
+size_t lr_direct_held_pages(void); // racy
 
 #endif

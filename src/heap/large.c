@@ -6,6 +6,7 @@
 #include "base/bits.h"
 #include "conf/options.h"
 #include "heap/direct.h"
+#include "heap/limit.h"
 #include "heap/span_heap.h"
 
 static size_t pages_for(size_t size) {
@@ -19,9 +20,12 @@ void *lr_large_alloc(size_t size, size_t align, bool *zeroed) {
             *zeroed = span->zeroed != 0;
             return lr_span_start(span);
         }
-        if (!lr_span_heap_window_full(pages_for(size))) {
+        if (!lr_span_heap_window_full(pages_for(size)) || !lr_span_heap_may_hold(pages_for(size))) {
             return NULL;
         }
+    } else if (!lr_span_heap_may_hold(pages_for(size))) {
+        lr_limit_note_refused();
+        return NULL;
     }
     *zeroed = true;
     return lr_direct_alloc(size, align);
@@ -94,12 +98,14 @@ static void *move_out(struct span *span, size_t size) {
 void *lr_large_resize(void *block, size_t size) {
     struct span *span = span_of(block);
     if (span == NULL) {
-        return lr_direct_resize(block, size);
+        size_t bytes = lr_direct_bytes(block);
+        bool fits = size <= bytes || lr_span_heap_may_hold(pages_for(size - bytes));
+        return fits ? lr_direct_resize(block, size) : NULL;
     }
     if (pages_for(size) == span->page_count || lr_span_resize(span, pages_for(size))) {
         return block;
     }
-    // The limit counts pages of the window only.
+    // Under a hard limit there is no room for a block twice.
     bool out = lr_span_bytes(span) >= LR_LARGE_MOVE_OUT && lr_opt_heap_limit() == 0;
     return out ? move_out(span, size) : NULL;
 }

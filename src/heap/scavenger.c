@@ -15,7 +15,7 @@
 #include "os/os.h"
 
 enum {
-    TASKS_MOST = 4,
+    TASKS_MOST = 5,
     // The program's atexit handlers run on this stack if its last thread ended (see end_if_last).
     STACK_BYTES = 256 << 10,
     // Less free memory than this does not wake a sleeping thread.

@@ -9,8 +9,9 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "conf/options.h"
+#include "heap/direct.h"
 #include "heap/huge_page.h"
+#include "heap/limit.h"
 #include "heap/meta.h"
 #include "heap/pool.h"
 #include "heap/release.h"
@@ -194,9 +195,11 @@ struct page_request {
     size_t pages;
     size_t align; // pages, a power of two
     bool large;
-    size_t first;   // the answer
-    bool zeroed;    // all pages read as zero
-    uint32_t asked; // huge page that the kernel is to be asked to back whole; 0: none
+    size_t first;       // the answer
+    bool zeroed;        // all pages read as zero
+    bool refused;       // because of the hard limit
+    size_t held, dirty; // pages that blocks hold now, free ones with memory
+    uint32_t asked;     // huge page that the kernel is to be asked to back whole; 0: none
 };
 
 // A process may have 65,530 mappings, and most are for the program.
@@ -246,6 +249,11 @@ static bool begin_huge_page(uint32_t number, struct page_request *request) {
     return told;
 }
 
+// Pages that blocks would hold with `pages` more of them.
+static size_t held_with(size_t pages) {
+    return heap.counts.used_pages - heap.claimed_pages + pages + lr_direct_held_pages();
+}
+
 // Pages from what the heap has; false if it has to grow.
 static bool take_locked(struct page_request *request) {
     size_t pages = request->pages;
@@ -277,6 +285,8 @@ static bool take_locked(struct page_request *request) {
     counts->large_spans += request->large;
     counts->large_pages += request->large ? pages : 0;
     lr_scavenger_note_used(counts->used_pages);
+    request->held = held_with(0);
+    request->dirty = counts->free_dirty_pages;
     return true;
 }
 
@@ -324,27 +334,18 @@ static bool grow_and_take(struct page_request *request) {
     return done;
 }
 
-// How far `pages` more, with `free_dirty` free ones, would exceed LARDER_HEAP_LIMIT.
-static size_t pages_over_limit(size_t pages, size_t free_dirty) {
-    size_t limit = lr_opt_heap_limit() >> LR_PAGE_SHIFT;
-    size_t resident = heap.counts.used_pages - heap.claimed_pages + free_dirty + pages;
-    return lr_opt_heap_limit() == 0 || resident <= limit ? 0 : resident - limit;
-}
-
-static bool over_limit(size_t pages, size_t free_dirty) {
-    return pages_over_limit(pages, free_dirty) > 0;
-}
+static bool over_limit(size_t pages) { return lr_limit_hard_excess(held_with(pages)) > 0; }
 
 static bool try_take(struct page_request *request) {
     lr_lock(&lr_span_heap_lock);
-    bool over = over_limit(request->pages, 0);
-    size_t crowd = over ? 0 : pages_over_limit(request->pages, heap.counts.free_dirty_pages);
-    bool done = !over && take_locked(request);
+    request->refused = over_limit(request->pages);
+    size_t crowd = lr_limit_hard_excess(held_with(request->pages) + heap.counts.free_dirty_pages);
+    bool done = !request->refused && take_locked(request);
     lr_unlock(&lr_span_heap_lock);
-    if (crowd > 0) {
+    if (crowd > 0 && !request->refused) {
         lr_release_pages(crowd); // free memory counts towards the limit until it is returned
     }
-    return done || (!over && grow_and_take(request));
+    return done || (!request->refused && grow_and_take(request));
 }
 
 static bool find_pages(struct page_request *request) {
@@ -368,6 +369,11 @@ static bool find_pages(struct page_request *request) {
 
 static bool take_pages(struct page_request *request) {
     bool done = find_pages(request);
+    if (done) {
+        lr_limit_note_held(request->held, request->dirty);
+    } else if (request->refused) {
+        lr_limit_note_refused();
+    }
     if (request->asked != 0) {
         // Without a lock. Whoever touches another span of it before gets a small page, and the
         // kernel may still make it whole in the background.
@@ -496,7 +502,7 @@ bool lr_span_resize(struct span *span, size_t page_count) {
     lr_lock(&lr_span_heap_lock);
     if (page_count > old) {
         size_t end = span->first_page + old;
-        done = !over_limit(page_count - old, 0) && range_is_free(end, page_count - old);
+        done = !over_limit(page_count - old) && range_is_free(end, page_count - old);
         if (done) {
             take_for_span(end, page_count - old);
         }
@@ -515,12 +521,16 @@ bool lr_span_resize(struct span *span, size_t page_count) {
     return done;
 }
 
+bool lr_span_heap_may_hold(size_t pages) {
+    lr_lock(&lr_span_heap_lock);
+    bool over = over_limit(pages);
+    lr_unlock(&lr_span_heap_lock);
+    return !over;
+}
+
 bool lr_span_heap_window_full(size_t pages) {
     size_t end = lr_max(lr_load_relaxed(&lr_window.pages), lr_window.first_pool_page);
-    lr_lock(&lr_span_heap_lock);
-    bool over = over_limit(pages, 0);
-    lr_unlock(&lr_span_heap_lock);
-    return !over && pages > lr_window.end_pool_page - end;
+    return pages > lr_window.end_pool_page - end;
 }
 
 struct span_heap_counts lr_span_heap_counts(void) {

@@ -48,8 +48,10 @@ void lr_span_free_private(struct span *span, bool clean);
 bool lr_span_resize(struct span *span, size_t page_count);
 
 // True if the rest of the window has no room for a new pool of `pages`: then, and only then, large
-// blocks are mapped outside it. Over the heap limit it is false.
+// blocks are mapped outside it.
 bool lr_span_heap_window_full(size_t pages);
+// True if blocks may hold `pages` more under LARDER_HEAP_LIMIT, those outside the window counted.
+bool lr_span_heap_may_hold(size_t pages);
 
 struct span_heap_counts lr_span_heap_counts(void);
 // The same; what is counted since the last call begins anew.

@@ -73,6 +73,10 @@ size_t lr_os_resident_bytes(void);
 enum { LR_OS_COMMAND_BYTES = 32 };
 void lr_os_command(char name[LR_OS_COMMAND_BYTES]);
 
+// Reads the beginning of a file, at most `cap - 1` bytes, and ends it with a zero byte. How many
+// bytes; 0 also where it cannot be read.
+size_t lr_os_read_file(const char *path, char *text, size_t cap);
+
 // Fills in random bytes, from the kernel; where it has none to give, hard to guess ones.
 void lr_os_random(void *out, size_t bytes);
 
@@ -123,6 +127,22 @@ typedef bool lr_os_fault_handler(void *address, const struct lr_os_registers *at
 // put before them any more. One function for the life of the process; one thread at a time. Keeps
 // errno.
 void lr_os_watch_faults(lr_os_fault_handler *function);
+
+// ---- What the system allows and lacks (os_cgroup.c) ----
+
+// `root` goes before each path: "", but for tests.
+
+// The smallest memory limit among the process's control group and those above it, of version 1 or
+// 2 and mounted where systemd and container runtimes do (/sys/fs/cgroup). SIZE_MAX: there is none,
+// or none that can be read.
+size_t lr_os_memory_allowed(const char *root);
+
+// Both only grow; 0 where the system does not tell.
+struct lr_os_memory_trouble {
+    uint64_t stalled_us; // some thread of the group (else of the machine) waited for memory
+    uint64_t limit_hits; // the group was at its limit and something had to be reclaimed
+};
+struct lr_os_memory_trouble lr_os_memory_trouble(const char *root);
 
 // ---- The own address space (os_self.c) ----
 

@@ -32,7 +32,7 @@ static int open_file(const char *path, int flags) {
 
 static void close_file(int fd) { syscall(SYS_close, fd); }
 
-static size_t read_file(const char *path, char *text, size_t cap) {
+size_t lr_os_read_file(const char *path, char *text, size_t cap) {
     long got = -1;
     int fd = open_file(path, 0);
     if (fd >= 0) {
@@ -46,7 +46,7 @@ static size_t read_file(const char *path, char *text, size_t cap) {
 
 enum lr_os_thp lr_os_thp(void) {
     char text[64];
-    read_file("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text);
+    lr_os_read_file("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text);
     if (strstr(text, "[always]") != NULL) {
         return LR_OS_THP_ALWAYS;
     }
@@ -62,7 +62,7 @@ size_t lr_os_physical_bytes(void) {
 
 size_t lr_os_resident_bytes(void) {
     char text[128];
-    if (read_file("/proc/self/statm", text, sizeof text) == 0) {
+    if (lr_os_read_file("/proc/self/statm", text, sizeof text) == 0) {
         return 0;
     }
     char *end;
@@ -71,7 +71,7 @@ size_t lr_os_resident_bytes(void) {
 }
 
 void lr_os_command(char name[LR_OS_COMMAND_BYTES]) {
-    const size_t length = read_file("/proc/self/comm", name, LR_OS_COMMAND_BYTES);
+    const size_t length = lr_os_read_file("/proc/self/comm", name, LR_OS_COMMAND_BYTES);
     if (length > 0 && name[length - 1] == '\n') {
         name[length - 1] = '\0';
     }
@@ -158,7 +158,7 @@ enum lr_os_thread_activity lr_os_thread_activity(uint32_t tid, uint64_t allowed_
     char path[64];
     char text[1536];
     task_path(path, tid, "syscall");
-    if (read_file(path, text, sizeof text) == 0) {
+    if (lr_os_read_file(path, text, sizeof text) == 0) {
         // The kernel's word, not a file that may be missing for other reasons. Signal 0 is not
         // sent.
         bool gone = syscall(SYS_tgkill, getpid(), tid, 0) != 0 && errno == ESRCH;
@@ -169,7 +169,7 @@ enum lr_os_thread_activity lr_os_thread_activity(uint32_t tid, uint64_t allowed_
         return LR_OS_THREAD_RUNNING;
     }
     task_path(path, tid, "status");
-    read_file(path, text, sizeof text);
+    lr_os_read_file(path, text, sizeof text);
     const char *blocked = strstr(text, "SigBlk:");
     if (blocked == NULL) {
         return LR_OS_THREAD_RUNNING;
@@ -180,7 +180,7 @@ enum lr_os_thread_activity lr_os_thread_activity(uint32_t tid, uint64_t allowed_
 
 bool lr_os_proc_is_ours(void) {
     char text[64];
-    if (read_file("/proc/self/stat", text, sizeof text) == 0) {
+    if (lr_os_read_file("/proc/self/stat", text, sizeof text) == 0) {
         return false;
     }
     return strtol(text, NULL, 10) == getpid();
@@ -199,7 +199,7 @@ static bool main_thread_has_ended(void) {
     char path[64];
     char text[512];
     task_path(path, (uint32_t)getpid(), "stat");
-    read_file(path, text, sizeof text);
+    lr_os_read_file(path, text, sizeof text);
     const char *after_name = strrchr(text, ')'); // the name itself may hold any character
     return after_name != NULL && after_name[1] == ' ' && after_name[2] == 'Z';
 }

@@ -6,7 +6,10 @@
 #include <larder/larder.h>
 
 #include <errno.h>
+#include <larder/stats.h>
+#include <sys/resource.h>
 
+#include "../support/child.h"
 #include "../support/support.h"
 
 static const size_t mib = 1024 * 1024;
@@ -93,11 +96,73 @@ START_TEST(test_heap_limit__options_answer) {
 }
 END_TEST
 
+static void expect_limit(void *arg) {
+    (void)arg;
+    struct block *chain = NULL;
+    const size_t got = allocate_until_null(&chain, 100000);
+    EXPECT_UINT(got, >=, LIMIT_MIB * mib / 2);
+    EXPECT_UINT(got, <=, LIMIT_MIB * mib);
+    free_chain(&chain);
+}
+
+// What the parent holds counts in the child, which frees its copy of it.
+START_TEST(test_heap_limit__in_a_forked_child) {
+    EXPECT_INT(larder_option_set("scavenger", 2), ==,
+               0); // a child of threads may start none under TSan
+    EXPECT_INT(larder_option_set("heap_limit", LIMIT_MIB * mib), ==, 0);
+    void *const block = larder_malloc(30 * mib);
+    EXPECT(block != NULL);
+    struct test_child child;
+    test_child_run(&child, 30, larder_free, block);
+    EXPECT_CHILD_EXIT(&child, 0);
+    larder_free(block);
+    test_child_run(&child, 30, expect_limit, NULL);
+    EXPECT_CHILD_EXIT(&child, 0);
+}
+END_TEST
+
+static uint64_t refused(void) {
+    struct larder_stats stats;
+    EXPECT_INT(larder_stats_get(&stats, sizeof stats), ==, 0);
+    return stats.heap_limit_hits;
+}
+
+static void expect_the_lower_one(void *arg) {
+    // What is mapped already, the window that is reserved among it, and a little.
+    const size_t room = *(const size_t *)arg * mib;
+    struct rlimit limit = {test_virtual_bytes() + room, RLIM_INFINITY};
+    EXPECT_INT(setrlimit(RLIMIT_AS, &limit), ==, 0);
+    struct block *chain = NULL;
+    const uint64_t before = refused();
+    EXPECT_UINT(allocate_until_null(&chain, 300 * 1024), <=, LIMIT_MIB * mib);
+    EXPECT_UINT(refused(), >, before);
+    free_chain(&chain);
+    EXPECT_INT(larder_option_set("heap_limit", 0), ==, 0);
+    const uint64_t at_limit = refused();
+    (void)allocate_until_null(&chain, 300 * 1024);
+    EXPECT_UINT(refused(), ==, at_limit); // whatever failed, failed for RLIMIT_AS
+    free_chain(&chain);
+}
+
+// Both limits at once: either may be the lower one, and the heap goes on after both.
+START_TEST(test_heap_limit__beside_a_limit_of_address_space) {
+    EXPECT_INT(larder_option_set("heap_limit", LIMIT_MIB * mib), ==, 0);
+    larder_free(larder_malloc(mib));
+    struct test_child child;
+    size_t room = 2 * LIMIT_MIB;
+    test_child_run(&child, 30, expect_the_lower_one, &room);
+    EXPECT_CHILD_EXIT(&child, 0);
+}
+END_TEST
+
 Suite *lr_suite(void) {
     Suite *suite = suite_create("heap_limit");
     test_add(suite, test_heap_limit__is_kept_by_blocks_of_all_sizes);
     test_add(suite, test_heap_limit__failure_changes_nothing);
     test_add(suite, test_heap_limit__can_be_raised);
     test_add(suite, test_heap_limit__options_answer);
+    test_add(suite, test_heap_limit__in_a_forked_child);
+    if (!TEST_UNDER_ASAN && !TEST_UNDER_TSAN) // which map memory of their own
+        test_add(suite, test_heap_limit__beside_a_limit_of_address_space);
     return suite;
 }

@@ -58,6 +58,13 @@ void *probe_map(size_t bytes, bool resident) {
     return memory;
 }
 
+void *probe_map_shared(size_t bytes) {
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        wl_fail("cannot map bytes:", bytes);
+    return memory;
+}
+
 void probe_unmap(void *memory, size_t bytes) { munmap(memory, bytes); }
 
 // User space has 47 bits on x86-64 and 48 on aarch64; a kernel asked without a hint gives no more.

@@ -36,6 +36,8 @@ void probe_sizes_service(struct wl_sizes *sizes);
 // before; otherwise page by page when written. Ends the process if there is none.
 void *probe_map(size_t bytes, bool resident);
 void probe_unmap(void *memory, size_t bytes);
+// The same, shared with children that are forked later.
+void *probe_map_shared(size_t bytes);
 
 // A set of OS pages, empty at first. Costs address space: a bit for each page there can be.
 struct probe_pages {
