@@ -150,6 +150,9 @@ struct lr_os_memory_trouble lr_os_memory_trouble(const char *root);
 // the kernel does not permit it.
 size_t lr_os_peek(void *to, const void *from, size_t bytes);
 
+// True if the eight bytes there, aligned to eight, can be read now; at a quarter of the price.
+bool lr_os_is_readable(const void *word);
+
 struct lr_os_mapping {
     size_t start;
     size_t end;

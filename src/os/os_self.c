@@ -18,6 +18,13 @@ size_t lr_os_peek(void *to, const void *from, size_t bytes) {
     return got > 0 ? (size_t)got : 0;
 }
 
+bool lr_os_is_readable(const void *word) {
+    // The kernel reads the new mask before it finds that nothing is to be done with it.
+    enum { NO_SUCH_CHANGE = -1, MASK_BYTES = 8 };
+    long result = syscall(SYS_rt_sigprocmask, NO_SUCH_CHANGE, word, NULL, (long)MASK_BYTES);
+    return result == -1 && errno == EINVAL;
+}
+
 static const char *read_hex(const char *at, size_t *value) {
     *value = 0;
     for (;; at++) {

@@ -27,17 +27,16 @@ static bool read_stack(struct cursor *c, size_t address, size_t *value) {
         return false;
     }
     if (address >= c->readable) {
-        size_t word;
-        if (lr_os_peek(&word, (void *)address, sizeof word) != sizeof word) {
+        size_t page = lr_os_page_bytes();
+        // Far from the stack that was seen the pages in between, and another thread that unmaps
+        // this one, have to be reckoned with.
+        if (address - c->readable >= page) {
+            return lr_os_peek(value, (void *)address, sizeof *value) == sizeof *value;
+        }
+        if (!lr_os_is_readable((void *)address)) {
             return false;
         }
-        // Pages in between may be unmapped: they are not read without being asked for.
-        size_t page = lr_os_page_bytes();
-        if (address - c->readable < page) {
-            c->readable = (address | (page - 1)) + 1;
-        }
-        *value = word;
-        return true;
+        c->readable = (address | (page - 1)) + 1;
     }
     *value = *(const size_t *)address;
     return true;
