@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What Larder costs the process beside its blocks: wake-ups of the background thread, mappings,
+// records.
+#include <larder/ctl.h>
+#include <larder/larder.h>
+#include <larder/stats.h>
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../support/support.h"
+
+static const size_t mib = 1024 * 1024;
+
+static struct larder_stats stats(void) {
+    struct larder_stats out;
+    EXPECT_INT(larder_stats_get(&out, sizeof out), ==, 0);
+    return out;
+}
+
+// Reads a file of the thread called "larder"; false if there is none.
+static bool read_of_scavenger(const char *leaf, char *text, size_t bytes) {
+    bool found = false;
+    DIR *const tasks = opendir("/proc/self/task");
+    EXPECT(tasks != NULL);
+    for (const struct dirent *task; !found && (task = readdir(tasks)) != NULL;) {
+        char path[300], name[32] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", task->d_name);
+        FILE *file = task->d_name[0] == '.' ? NULL : fopen(path, "r");
+        if (file == NULL)
+            continue;
+        found = fgets(name, sizeof name, file) != NULL && strcmp(name, "larder\n") == 0;
+        fclose(file);
+        if (found) {
+            snprintf(path, sizeof path, "/proc/self/task/%s/%s", task->d_name, leaf);
+            EXPECT((file = fopen(path, "r")) != NULL);
+            text[fread(text, 1, bytes - 1, file)] = '\0';
+            fclose(file);
+        }
+    }
+    closedir(tasks);
+    return found;
+}
+
+static uint64_t number_behind(const char *text, const char *key) {
+    const char *const at = strstr(text, key);
+    EXPECT(at != NULL);
+    return strtoull(at + strlen(key), NULL, 10);
+}
+
+static uint64_t scavenger_switches(void) {
+    char text[4096];
+    EXPECT(read_of_scavenger("status", text, sizeof text));
+    return number_behind(text, "\nvoluntary_ctxt_switches:") +
+           number_behind(text, "\nnonvoluntary_ctxt_switches:");
+}
+
+// Two looks, a tenth of a second apart, with no run in between.
+static bool rests(void *arg) {
+    (void)arg;
+    char text[4096];
+    if (!read_of_scavenger("status", text, sizeof text))
+        return false;
+    const uint64_t before = scavenger_switches();
+    test_sleep_ms(1200); // the longest that it sleeps with a timeout is a second
+    return scavenger_switches() == before;
+}
+
+// A process that has nothing to return is not woken, LARDER_TEST_QUIET_SECONDS long.
+START_TEST(test_footprint__no_wake_ups_when_clean) {
+    EXPECT_INT(larder_option_set("idle_thread_ms", 500), ==, 0);
+    void *blocks[64];
+    for (unsigned i = 0; i < 64; i++) {
+        blocks[i] = larder_malloc(mib);
+        EXPECT(blocks[i] != NULL);
+        memset(blocks[i], 1, mib);
+    }
+    for (unsigned i = 0; i < 64; i++)
+        larder_free(blocks[i]);
+    larder_idle();
+    EXPECT(test_wait_until(rests, NULL, 20000));
+    const uint64_t before = scavenger_switches();
+    const uint64_t runs = stats().scavenge_runs;
+    test_sleep_ms((unsigned)test_env_u64("LARDER_TEST_QUIET_SECONDS", 2) * 1000);
+    EXPECT_UINT(scavenger_switches(), ==, before);
+    EXPECT_UINT(stats().scavenge_runs, ==, runs);
+}
+END_TEST
+
+static unsigned mappings(void) {
+    unsigned lines = 0;
+    FILE *const file = fopen("/proc/self/maps", "r");
+    EXPECT(file != NULL);
+    for (int c; (c = fgetc(file)) != EOF;)
+        lines += c == '\n';
+    fclose(file);
+    return lines;
+}
+
+// A process may have 65,530. Holes are returned inside mappings, which stay whole; what splits them
+// is telling the kernel about huge pages, and that is bounded. Nothing is touched: it would be 30
+// GB.
+START_TEST(test_footprint__mappings_are_bounded) {
+    enum { COUNT = 100000, BYTES = 300000, MOST = 9000 };
+    static char *blocks[COUNT];
+    const unsigned before = mappings();
+    for (unsigned i = 0; i < COUNT; i++) {
+        blocks[i] = larder_malloc(BYTES);
+        if (blocks[i] == NULL)
+            TEST_SKIP("the machine does not grant 30 GB of address space");
+    }
+    for (unsigned i = 0; i < COUNT; i += 2) {
+        larder_free(blocks[i]);
+        blocks[i] = NULL;
+    }
+    larder_release(SIZE_MAX);
+    printf("mappings: %u before, %u with %u blocks and as many holes\n", before, mappings(),
+           COUNT / 2u);
+    EXPECT_UINT(mappings(), <=, before + MOST);
+    for (unsigned i = 1; i < COUNT; i += 2)
+        larder_free(blocks[i]);
+}
+END_TEST
+
+// The mix of a service: most blocks are small, a few are large.
+static size_t service_size(struct test_rng *rng) {
+    const uint64_t draw = test_rng_below(rng, 1000);
+    return draw < 450   ? 8 + test_rng_below(rng, 56)
+           : draw < 750 ? 64 + test_rng_below(rng, 192)
+           : draw < 900 ? 256 + test_rng_below(rng, 768)
+           : draw < 980 ? 1024 + test_rng_below(rng, 7168)
+                        : 8192 + test_rng_below(rng, 57344);
+}
+
+START_TEST(test_footprint__records_are_few) {
+    enum { COUNT = 60000 };
+    static void *blocks[COUNT];
+    struct test_rng rng = {test_seed()};
+    for (unsigned i = 0; i < COUNT; i++)
+        EXPECT((blocks[i] = larder_malloc(service_size(&rng))) != NULL);
+    const struct larder_stats now = stats();
+    EXPECT_UINT(now.live_bytes, >, 40 * mib);
+    EXPECT_UINT(now.metadata_bytes * 1000, <, now.live_bytes * 15);
+    for (unsigned i = 0; i < COUNT; i++)
+        larder_free(blocks[i]);
+}
+END_TEST
+
+Suite *lr_suite(void) {
+    Suite *suite = suite_create("footprint");
+    if (!TEST_UNDER_ASAN && !TEST_UNDER_TSAN) { // whose own threads and mappings are in the way
+        test_add(suite, test_footprint__no_wake_ups_when_clean);
+        test_add(suite, test_footprint__mappings_are_bounded);
+    }
+    test_add(suite, test_footprint__records_are_few);
+    return suite;
+}
