@@ -4,7 +4,7 @@
 
 _larder() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-    local commands="run ps stat top set trim profile trace replay doctor help version"
+    local commands="run ps stat top set trim profile trace replay tune doctor help version"
     local options="scavenge_delay_ms= heap_limit= thread_cache_total= thread_cache_max= idle_thread_ms="
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
@@ -31,8 +31,11 @@ _larder() {
     run:--trace | trace:-o) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     replay:--touch) mapfile -t COMPREPLY < <(compgen -W "pages first all" -- "$word") ;;
     replay:--lib) mapfile -t COMPREPLY < <(compgen -f -W "larder glibc jemalloc tcmalloc mimalloc" -- "$word") ;;
-    replay:*)
-        if [[ $word == -* ]]; then
+    tune:--for) mapfile -t COMPREPLY < <(compgen -W "speed memory balanced" -- "$word") ;;
+    replay:* | tune:*)
+        if [[ $word:${COMP_WORDS[1]} == -*:tune ]]; then
+            mapfile -t COMPREPLY < <(compgen -W "--for --budget" -- "$word")
+        elif [[ $word == -* ]]; then
             mapfile -t COMPREPLY < <(compgen -W "--lib --preset --opt --rounds --touch --json" -- "$word")
         else
             mapfile -t COMPREPLY < <(compgen -f -- "$word")

@@ -11,7 +11,7 @@
 #include "tool/replay_measure.h"
 #include "tool/tool.h"
 
-enum { SETUPS_MOST = 16, ASSIGNMENTS_MOST = 64, ROUNDS = 5 };
+enum { SETUPS_MOST = 16, ASSIGNMENTS_MOST = 64, ROUNDS = 5, REST_MS = 500 };
 
 struct request {
     const char *libraries[SETUPS_MOST];
@@ -111,6 +111,7 @@ static int replay(const struct request *request, const char *path) {
     }
     if (good) {
         plan->touch = request->touch;
+        plan->rest_ms = REST_MS;
     }
     for (unsigned round = 0; good && round < request->rounds; round++) {
         for (unsigned i = 0; good && i < request->count; i++) {

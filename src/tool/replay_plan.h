@@ -42,7 +42,7 @@ struct plan_result {
     uint64_t cpu_ns;
     uint64_t peak_bytes; // resident, beyond what was before the first operation
     uint64_t end_bytes;  // the same after the last one
-    uint64_t rest_bytes; // the same half a second later
+    uint64_t rest_bytes; // the same rest_ms later
     uint64_t faults;
     uint64_t live_blocks;
     uint64_t live_bytes; // usable
@@ -62,6 +62,7 @@ struct plan {
     uint64_t slots_at;
     uint32_t thread_count;
     uint32_t touch;       // enum plan_touch
+    uint64_t rest_ms;     // after the last operation, before rest_bytes
     uint64_t live_blocks; // at the end, as recorded
     uint64_t live_bytes;  // asked for
     uint64_t peak_bytes;  // asked for, at most

@@ -19,10 +19,11 @@
 #include "tool/tool.h"
 
 enum {
-    PUBLISH = 64,     // operations between two words of how far a thread is
-    SPINS = 100,      // before a waiting thread lets others run
+    PUBLISH = 64, // operations between two words of how far a thread is
+    SPINS = 100,  // before a waiting thread lets others run
+    YIELDS = 200,
+    NAP_NS = 20000,
     LOOK_NS = 100000, // between looks at how far the threads are
-    REST_MS = 500,
     FAILED_BLOCK = 1, // in the slot of an allocation that failed
 };
 
@@ -62,8 +63,11 @@ static void touch(void *block, uint64_t size) {
 static void pause_once(unsigned *spins) {
     if (++*spins < SPINS) {
         lr_cpu_relax();
-    } else {
+    } else if (*spins < YIELDS) {
         (void)sched_yield();
+    } else {
+        const struct timespec nap = {.tv_nsec = NAP_NS};
+        (void)nanosleep(&nap, NULL); // on a machine with other work yielding may take all the time
     }
 }
 
@@ -283,7 +287,7 @@ int lr_plan_run(int fd) {
     result.peak_bytes = beyond(status_bytes("VmHWM:"), base);
     result.end_bytes = beyond(status_bytes("VmRSS:"), base);
     count_live(&result);
-    (void)usleep(REST_MS * 1000);
+    (void)usleep((useconds_t)(plan->rest_ms * 1000));
     result.rest_bytes = beyond(status_bytes("VmRSS:"), base);
     result.failed = lr_load_relaxed(&failed);
     result.done = 1;

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# larder tune finds that small caches suit a program whose threads hold little of many sizes, judged by
+# memory, which time does not change; and refuses what it cannot use.
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/lib.sh"
+
+command -v "$CC" >/dev/null || skip "no compiler"
+"$CC" -O1 -o "$TMP/calls" "$here/calls.c" -pthread
+expect 0 "$LARDER" run --trace "$TMP/trace" -- "$TMP/calls" 20000 4 8000
+expect 0 "$LARDER" tune --for memory --budget 0.5 "$TMP/trace"
+has '^default +[3-9]'
+has '^preset memory +[3-9] .* -[1-9][0-9]*\.[0-9] % \+-'
+has '^better than the default: .*, peak memory -[1-9][0-9]*\.[0-9] % '
+has '^  larder run (--preset memory|--opt [a-z_]+=[0-9A-Za-z]+).* -- PROGRAM$'
+has '^  LARDER_[A-Z_]+=[0-9A-Za-z]+'
+
+expect 1 "$LARDER" tune "$TMP/calls"
+expect 2 "$LARDER" tune --for beauty "$TMP/trace"
+expect 2 "$LARDER" tune
+echo ok
