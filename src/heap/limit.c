@@ -21,6 +21,9 @@ enum {
     CALM = 32,
     // Memory is short when threads waited for it for so many percent of the time.
     STALLED_PERCENT = 10,
+    // Or when the control group ran into its limit, and this process holds at least such a part of
+    // what is allowed. Otherwise it is the page cache, which gives way by itself, or others.
+    HOLDER = 2,
 };
 
 atomic_u32 lr_limit_tight;
@@ -35,12 +38,13 @@ static struct {
     uint64_t allowed_ns; // of the last look at control groups; 0: none so far
     uint64_t looked_ns;
     uint64_t trouble_ns;
+    uint64_t full_ns; // when the control group was last seen to have run into its limit
     struct lr_os_memory_trouble trouble;
 } limit = {.allowed_bytes = SIZE_MAX, .root = ""};
 
 void lr_limit_set_root(const char *root) {
     limit.root = root;
-    limit.allowed_ns = limit.looked_ns = limit.trouble_ns = 0;
+    limit.allowed_ns = limit.looked_ns = limit.trouble_ns = limit.full_ns = 0;
 }
 
 size_t lr_limit_soft_bytes(void) {
@@ -86,6 +90,17 @@ static size_t over_soft_limit(void) {
     return resident - calm;
 }
 
+// The group with much page cache stays at its limit, so this is answered once a second.
+static bool group_is_full(uint64_t now_ns) {
+    size_t allowed = lr_load_relaxed(&limit.allowed_bytes);
+    if ((limit.full_ns != 0 && now_ns - limit.full_ns < ALLOWED_NS) ||
+        lr_os_resident_bytes() < allowed / HOLDER) {
+        return false;
+    }
+    limit.full_ns = now_ns;
+    return true;
+}
+
 static bool memory_is_short(uint64_t now_ns) {
     struct lr_os_memory_trouble before = limit.trouble;
     uint64_t before_ns = limit.trouble_ns;
@@ -98,7 +113,7 @@ static bool memory_is_short(uint64_t now_ns) {
     bool stalled = limit.trouble.stalled_us > before.stalled_us &&
                    (limit.trouble.stalled_us - before.stalled_us) * 1000 * 100 >=
                        (now_ns - before_ns) * STALLED_PERCENT;
-    if (stalled || limit.trouble.limit_hits > before.limit_hits) {
+    if (stalled || (limit.trouble.limit_hits > before.limit_hits && group_is_full(now_ns))) {
         lr_fetch_add_relaxed(&limit.shortages, 1);
         return true;
     }
@@ -112,9 +127,7 @@ size_t lr_limit_look(uint64_t now_ns) {
     limit.looked_ns = now_ns;
     if (limit.allowed_ns == 0 || now_ns - limit.allowed_ns >= ALLOWED_NS) {
         limit.allowed_ns = now_ns;
-        bool wanted = lr_opt_soft_limit() == 0 && lr_opt_soft_limit_percent() != 0;
-        lr_store_relaxed(&limit.allowed_bytes,
-                         wanted ? lr_os_memory_allowed(limit.root) : SIZE_MAX);
+        lr_store_relaxed(&limit.allowed_bytes, lr_os_memory_allowed(limit.root));
     }
     bool is_short = lr_opt_watch_memory() != 0 && memory_is_short(now_ns);
     size_t over = over_soft_limit();

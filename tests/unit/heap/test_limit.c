@@ -125,11 +125,7 @@ START_TEST(test_limit__short_memory_is_seen) {
     put_pressure(519000); // 10 %
     EXPECT_UINT(lr_limit_look(now += 100 * MS_NS), ==, SIZE_MAX);
     EXPECT_UINT(lr_limit_look(now += 100 * MS_NS), ==, 0);
-    test_tree_put(&tree, GROUP "/memory.events", "low 0\nhigh 1\nmax 0\n");
-    EXPECT_UINT(lr_limit_look(now += 100 * MS_NS), ==, SIZE_MAX);
-    EXPECT_UINT(lr_limit_counts().shortages, ==, 2);
     // Moved to another group with lower counters.
-    test_tree_put(&tree, GROUP "/memory.events", "low 0\nhigh 0\nmax 0\n");
     put_pressure(0);
     EXPECT_UINT(lr_limit_look(now += 100 * MS_NS), ==, 0);
     // After a long sleep the difference tells nothing about now.
@@ -138,7 +134,37 @@ START_TEST(test_limit__short_memory_is_seen) {
     put_pressure(9000000);
     EXPECT_INT(lr_option_set("watch_memory", 0), ==, 0);
     EXPECT_UINT(lr_limit_look(now += 100 * MS_NS), ==, 0);
+    EXPECT_UINT(lr_limit_counts().shortages, ==, 1);
+    test_tree_remove(&tree);
+}
+END_TEST
+
+static void put_hits(unsigned high, unsigned most) {
+    char text[128];
+    snprintf(text, sizeof text, "low 0\nhigh %u\nmax %u\noom 0\n", high, most);
+    test_tree_put(&tree, GROUP "/memory.events", text);
+}
+
+START_TEST(test_limit__full_group_counts_for_who_fills_it) {
+    start_in_group("1099511627776\n");
+    uint64_t now = 1000 * MS_NS;
+    put_hits(0, 0);
+    EXPECT_UINT(lr_limit_look(now), ==, 0);
+    put_hits(0, 1); // by the page cache: this process holds next to nothing
+    EXPECT_UINT(lr_limit_look(now += 100 * MS_NS), ==, 0);
+    char text[64];
+    snprintf(text, sizeof text, "%zu\n", 2 * test_rss_bytes() - LR_MIB);
+    test_tree_put(&tree, GROUP "/memory.max", text);
+    EXPECT_UINT(lr_limit_look(now += 1000 * MS_NS), ==, 0);
+    put_hits(1, 1);
+    EXPECT_UINT(lr_limit_look(now += 100 * MS_NS), ==, SIZE_MAX);
+    put_hits(1, 2);
+    EXPECT_UINT(lr_limit_look(now += 100 * MS_NS), ==, 0); // not again and again
+    put_hits(1, 3);
+    EXPECT_UINT(lr_limit_look(now += 1000 * MS_NS), ==, SIZE_MAX);
     EXPECT_UINT(lr_limit_counts().shortages, ==, 2);
+    put_hits(0, 0); // moved to another group
+    EXPECT_UINT(lr_limit_look(now += 100 * MS_NS), ==, 0);
     test_tree_remove(&tree);
 }
 END_TEST
@@ -172,6 +198,7 @@ Suite *lr_suite(void) {
     if (!TEST_UNDER_TSAN) // its shadow memory drowns the figures
         test_add(suite, test_limit__caches_are_kept_small_while_it_is_exceeded);
     test_add(suite, test_limit__short_memory_is_seen);
+    test_add(suite, test_limit__full_group_counts_for_who_fills_it);
     test_add(suite, test_limit__blocks_outside_the_window_count);
     return suite;
 }
