@@ -258,6 +258,23 @@ static void print_recommendation(const struct setting *setting) {
     putchar('\n');
 }
 
+static bool is_sure(const struct search *s, const struct setting *setting) {
+    double spread = 0;
+    const double gain = 1 - compare(s, setting, s->axis, &spread);
+    return setting->setup.rounds >= ROUNDS_LEAST && gain >= GAIN_LEAST && gain > SPREADS * spread;
+}
+
+static const struct setting *best_that_is_sure(const struct search *s) {
+    const struct setting *found = NULL;
+    for (unsigned i = 1; i < s->count; i++) {
+        const struct setting *setting = &s->settings[i];
+        if (is_sure(s, setting) && (found == NULL || score(s, setting) < score(s, found))) {
+            found = setting;
+        }
+    }
+    return found;
+}
+
 static void print_result(const struct search *s) {
     static const char *const axes[] = {"time", "peak memory", "the mean of time and peak memory"};
     const struct replay_setup *base = &s->settings[0].setup;
@@ -279,10 +296,12 @@ static void print_result(const struct search *s) {
         }
         putchar('\n');
     }
-    const struct setting *winner = best(s, NULL);
+    const struct setting *winner = best_that_is_sure(s);
+    const bool sure = winner != NULL;
+    if (!sure) {
+        winner = best(s, NULL);
+    }
     const double ratio = compare(s, winner, s->axis, &spread);
-    const bool sure = winner->setup.rounds >= ROUNDS_LEAST && 1 - ratio >= GAIN_LEAST &&
-                      1 - ratio > SPREADS * spread;
     printf("\n%s: %s, %s %+.1f %% +- %.1f %%\n",
            sure ? "better than the default"
                 : "no setting is better than the default beyond the noise; the best was",
