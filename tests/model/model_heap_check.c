@@ -18,7 +18,10 @@ static void *blocks[COUNT];
 
 static void use_heap(void) {
     struct test_rng rng = {test_seed()};
+    static void *large;            // one at least is there whatever the seed
     larder_free(larder_malloc(1)); // reads the options
+    if (large == NULL)
+        large = larder_malloc(1000000);
     EXPECT_INT(lr_option_set("scavenger", LR_SCAVENGER_OFF), ==, 0);
     for (unsigned i = 0; i < COUNT; i++)
         blocks[i] = larder_malloc(test_rng_size(&rng, i % 50 == 0 ? 3000000 : 20000));
