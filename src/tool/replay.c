@@ -103,7 +103,7 @@ static int replay(const struct request *request, const char *path) {
     bool good = plan != NULL;
     for (unsigned i = 0; good && i < request->count; i++) {
         good = lr_replay_use(&setups[i], request->libraries[i]);
-        if (strstr(setups[i].library, "liblarder") != NULL) {
+        if (strstr(setups[i].preload, "liblarder") != NULL) {
             setups[i].preset = request->preset;
             setups[i].assignments = request->assignments;
             setups[i].assignment_count = request->assignment_count;

@@ -11,7 +11,7 @@
 
 static const struct {
     const char *name;
-    const char *library;
+    const char *file;
 } known[] = {
     {"jemalloc", "libjemalloc.so.2"},
     {"tcmalloc", "libtcmalloc_minimal.so.4"},
@@ -23,12 +23,12 @@ bool lr_replay_use(struct replay_setup *setup, const char *library) {
     if (setup->name[0] == '\0') {
         snprintf(setup->name, sizeof setup->name, "%s", library);
     }
-    setup->library[0] = '\0';
+    setup->preload[0] = '\0';
     if (strcmp(library, "glibc") == 0) {
         return true;
     }
     if (strcmp(library, "larder") == 0) {
-        if (!lr_tool_library(setup->library, sizeof setup->library)) {
+        if (!lr_tool_library(setup->preload, sizeof setup->preload)) {
             lr_tool_error(
                 "liblarder.so.0 is neither beside this command nor where it is installed");
             return false;
@@ -36,12 +36,12 @@ bool lr_replay_use(struct replay_setup *setup, const char *library) {
         return true;
     }
     for (unsigned i = 0; i < sizeof known / sizeof *known; i++) {
-        file = strcmp(library, known[i].name) == 0 ? known[i].library : file;
+        file = strcmp(library, known[i].name) == 0 ? known[i].file : file;
     }
     if (strchr(file, '/') != NULL) {
         char *path = realpath(file, NULL);
-        const bool fits = path != NULL && strlen(path) < sizeof setup->library;
-        snprintf(setup->library, sizeof setup->library, "%s", fits ? path : "");
+        const bool fits = path != NULL && strlen(path) < sizeof setup->preload;
+        snprintf(setup->preload, sizeof setup->preload, "%s", fits ? path : "");
         free(path);
         if (!fits) {
             lr_tool_error("cannot find the library '%s'", file);
@@ -49,7 +49,7 @@ bool lr_replay_use(struct replay_setup *setup, const char *library) {
         }
         return true;
     }
-    snprintf(setup->library, sizeof setup->library, "%s", file); // the loader looks for it
+    snprintf(setup->preload, sizeof setup->preload, "%s", file); // the loader looks for it
     return true;
 }
 
@@ -72,7 +72,7 @@ static _Noreturn void become_runner(int fd, const struct replay_setup *setup) {
     char *arguments[] = {command, command, option, number, NULL};
     forget_options();
     snprintf(number, sizeof number, "%d", fd);
-    bool good = setup->library[0] == '\0' || lr_tool_set_preload(setup->library);
+    bool good = setup->preload[0] == '\0' || lr_tool_set_preload(setup->preload);
     good = good && (setup->preset == NULL || lr_tool_set_preset(setup->preset));
     for (size_t i = 0; good && i < setup->assignment_count; i++) {
         good = lr_tool_set_assignment(setup->assignments[i]);
@@ -99,9 +99,9 @@ bool lr_replay_run(struct plan *plan, int fd, struct replay_setup *setup) {
         lr_tool_error("the replay with %s did not end well (status %d)", setup->name, status);
         return false;
     }
-    plan->result.library[sizeof plan->result.library - 1] = '\0';
-    if (setup->library[0] != '\0' && strstr(plan->result.library, "/libc.so") != NULL) {
-        lr_tool_error("%s could not be preloaded", setup->library);
+    plan->result.malloc_file[sizeof plan->result.malloc_file - 1] = '\0';
+    if (setup->preload[0] != '\0' && strstr(plan->result.malloc_file, "/libc.so") != NULL) {
+        lr_tool_error("%s could not be preloaded", setup->preload);
         return false;
     }
     if (setup->rounds < REPLAY_ROUNDS_MOST) {

@@ -10,7 +10,7 @@ enum { REPLAY_ROUNDS_MOST = 64 };
 // Under what a plan is run, and what came out.
 struct replay_setup {
     char name[96];
-    char library[4096];             // to preload; "": none, so that it is libc's malloc
+    char preload[4096];             // to preload; "": none, so that it is libc's malloc
     const char *preset;             // NULL: none
     const char *const *assignments; // options of Larder
     size_t assignment_count;

@@ -45,10 +45,10 @@ struct plan_result {
     uint64_t rest_bytes; // the same rest_ms later
     uint64_t faults;
     uint64_t live_blocks;
-    uint64_t live_bytes; // usable
-    uint64_t failed;     // allocations that failed
-    uint32_t done;       // 1: all of this is there
-    char library[236];   // whose malloc it was
+    uint64_t live_bytes;   // usable
+    uint64_t failed;       // allocations that failed
+    uint32_t done;         // 1: all of this is there
+    char malloc_file[236]; // whose malloc it was
 };
 
 struct plan {

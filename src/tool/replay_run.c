@@ -238,7 +238,7 @@ static void name_library(struct plan_result *result) {
     void *(*const address)(size_t) = malloc;
     memcpy(&function, &address, sizeof function);
     if (dladdr(function, &info) != 0 && info.dli_fname != NULL) {
-        strncpy(result->library, info.dli_fname, sizeof result->library - 1);
+        strncpy(result->malloc_file, info.dli_fname, sizeof result->malloc_file - 1);
     }
 }
 

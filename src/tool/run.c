@@ -168,13 +168,13 @@ static bool set_environment(const struct request *request) {
 }
 
 struct start {
-    const char *library; // NULL: the one that belongs to this command
+    const char *preload; // NULL: the one that belongs to this command
     char **program;
 };
 
 static int execute(void *context) {
     const struct start *start = context;
-    const char *given = start->library;
+    const char *given = start->preload;
     char **program = start->program;
     char path[PATH_MAX];
     if (given == NULL && !lr_tool_library(path, sizeof path)) {
@@ -206,7 +206,7 @@ int lr_cmd_run(int argc, char **argv) {
     } else if (optind >= argc) {
         (void)lr_tool_usage("run", "run needs a program");
     } else if (set_environment(&request)) {
-        struct start start = {.library = request.preload, .program = argv + optind};
+        struct start start = {.preload = request.preload, .program = argv + optind};
         status = request.trace == NULL
                      ? execute(&start)
                      : lr_run_recorded(request.trace, argv[optind], execute, &start);
