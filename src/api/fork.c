@@ -68,23 +68,19 @@ extern void _IO_list_lock(void) __attribute__((weak));
 extern void _IO_list_unlock(void) __attribute__((weak));
 extern void _IO_list_resetlock(void) __attribute__((weak));
 
-static bool streams_locked; // guarded by: fork_lock
+static _Thread_local bool streams_locked;
 
 // With one thread nobody waits, and glibc's fork leaves the lock alone.
 static void lock_streams(void) {
-    bool needed = !__libc_single_threaded && _IO_list_lock != NULL && _IO_list_unlock != NULL &&
-                  _IO_list_resetlock != NULL;
-    if (needed) {
+    streams_locked = !__libc_single_threaded && _IO_list_lock != NULL && _IO_list_unlock != NULL &&
+                     _IO_list_resetlock != NULL;
+    if (streams_locked) {
         _IO_list_lock();
     }
-    lr_lock_for_fork(&fork_lock);
-    streams_locked = needed;
 }
 
 static void unlock_streams(void) {
-    bool locked = streams_locked;
-    lr_unlock_after_fork(&fork_lock);
-    if (locked) {
+    if (streams_locked) {
         _IO_list_unlock();
     }
 }
@@ -93,7 +89,6 @@ static void reset_streams_in_child(void) {
     if (streams_locked) {
         _IO_list_resetlock(); // as glibc did a moment ago
     }
-    lr_lock_reset_in_child(&fork_lock);
 }
 
 // A signal handler may fork while its thread has some of the locks, or is in a fork. Nothing can be
@@ -113,6 +108,7 @@ static void before_fork(void) {
         return;
     }
     lock_streams();
+    lr_lock_for_fork(&fork_lock);
     // RCU next: its readers may take locks of ours, never the other way round.
     lr_rcu_before_fork();
     for_each_lock(lr_lock_for_fork);
@@ -126,6 +122,7 @@ static void after_fork_in_parent(void) {
     lr_lock_set_forking(false);
     for_each_lock(lr_unlock_after_fork);
     lr_rcu_after_fork();
+    lr_unlock_after_fork(&fork_lock);
     unlock_streams();
 }
 
@@ -136,6 +133,7 @@ static void after_fork_in_child(void) {
     lr_lock_set_forking(false);
     for_each_lock(lr_lock_reset_in_child);
     lr_rcu_after_fork();
+    lr_lock_reset_in_child(&fork_lock);
     reset_streams_in_child();
     lr_scavenger_after_fork_child();
     lr_channel_after_fork_child();

@@ -48,12 +48,7 @@ static void follow_options(void) {
     lr_profile_follow_options();
     lr_profile_alarm_follow_options();
     lr_guard_follow_options();
-    bool latency;
-    do {
-        latency = lr_opt_latency() != 0;
-        lr_latency_switch(latency);
-        // Again if another thread changed the option and applied it before this store.
-    } while (latency != (lr_opt_latency() != 0));
+    lr_latency_switch(lr_opt_latency() != 0);
 }
 
 // A descriptor that is no such file comes from a variable meant for another process.

@@ -14,7 +14,7 @@
 // One of a thread's; made by its first slow call while sampling is on.
 struct thread_sampler {
     uint64_t random;               // state of the generator; never 0
-    uint32_t setting;              // of lr_sampler_set_interval() that `left` was drawn for
+    uint32_t setting;              // of lr_sampler_set_mean() that `left` was drawn for
     uint32_t left[LR_CLASS_COUNT]; // allocations up to the next sample; 0: not drawn yet
     double large_left;             // the same for large blocks, in bytes; 0: not drawn yet
 };

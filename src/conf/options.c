@@ -64,10 +64,23 @@ static _Atomic(void (*)(void)) watcher;
 
 void lr_options_set_watcher(void (*function)(void)) { lr_store_relaxed(&watcher, function); }
 
-static void tell_watcher(void) {
+static atomic_u32 changes; // for the watcher, counted
+
+void lr_options_changed(void) {
     void (*function)(void) = lr_load_relaxed(&watcher);
-    if (function != NULL) {
+    if (function == NULL) {
+        return;
+    }
+    uint32_t seen = lr_fetch_add_acq_rel(&changes, 1) + 1;
+    for (;;) {
         function();
+        // What it stored came from old values if another thread made a change in between. Both
+        // modify `changes`: either that thread's stores follow ours, or we see its change here.
+        const uint32_t now = lr_fetch_add_acq_rel(&changes, 0);
+        if (now == seen) {
+            return;
+        }
+        seen = now;
     }
 }
 
@@ -306,7 +319,7 @@ LR_COLD bool lr_options_init(void) {
     lr_unlock(&lr_options_lock);
     if (first) {
         warn(environment);
-        tell_watcher();
+        lr_options_changed();
     }
     return true;
 }
@@ -361,7 +374,7 @@ int lr_option_set(const char *name, uint64_t value) {
     lr_store_relaxed(&state.origin[id], LR_FROM_PROGRAM);
     publish_locked(spare);
     lr_unlock(&lr_options_lock);
-    tell_watcher();
+    lr_options_changed();
     return 0;
 }
 

@@ -64,8 +64,11 @@ int lr_option_get(const char *name, uint64_t *value);
 int lr_option_set(const char *name, uint64_t value);
 
 // Called after each change of values, also the reading of the environment, with no lock held and on
-// the thread that made it; two may overlap. Set once, at start.
+// the thread that made it. It stores what follows from the values. Calls may overlap; a thread
+// whose stores may be old already calls it again. Set once, at start.
 void lr_options_set_watcher(void (*function)(void));
+// What the watcher goes by besides options has changed: it is called. No lock may be held.
+void lr_options_changed(void);
 
 // Every option with value, origin, range and help. 0, or the negative errno of the write.
 int lr_options_print(int fd);

@@ -24,12 +24,8 @@ static uint64_t due_bytes(void) {
 }
 
 void lr_profile_alarm_follow_options(void) {
-    uint64_t at;
-    do {
-        at = due_bytes();
-        lr_scavenger_alarm_at(at == 0 ? SIZE_MAX : (size_t)at >> LR_PAGE_SHIFT);
-        // Again if another thread changed the option and applied it before this store.
-    } while (at != due_bytes());
+    const uint64_t at = due_bytes();
+    lr_scavenger_alarm_at(at == 0 ? SIZE_MAX : (size_t)at >> LR_PAGE_SHIFT);
 }
 
 static void tell(uint64_t held, uint64_t at) {
@@ -54,7 +50,7 @@ void lr_profile_alarm_serve(void) {
     const struct span_heap_counts counts = lr_span_heap_counts();
     const uint64_t held = (uint64_t)(counts.used_pages + counts.free_dirty_pages) << LR_PAGE_SHIFT;
     if (held < at) {
-        lr_profile_alarm_follow_options();
+        lr_options_changed();
         return;
     }
     const int error = lr_own_file_write(LR_OPTION_profile_file, lr_profile_dump);
@@ -62,7 +58,7 @@ void lr_profile_alarm_serve(void) {
         return; // another thread is writing one: next time
     }
     lr_store_relaxed(&done_at, at);
-    lr_profile_alarm_follow_options();
+    lr_options_changed();
     if (error == 0) {
         tell(held, at);
     } else {
@@ -73,5 +69,5 @@ void lr_profile_alarm_serve(void) {
 void lr_profile_alarm_after_fork_child(void) {
     is_child = true;
     lr_store_relaxed(&done_at, 0);
-    lr_profile_alarm_follow_options();
+    lr_profile_alarm_follow_options(); // nobody else is there to change an option
 }

@@ -331,11 +331,4 @@ void lr_guard_init(void) {
     lr_sample_set_place(&places);
 }
 
-void lr_guard_follow_options(void) {
-    uint64_t mean;
-    do {
-        mean = lr_opt_guard_sample();
-        lr_sample_set_mean(LR_SAMPLE_GUARD, mean);
-        // Again if another thread changed the option and applied it before this store.
-    } while (mean != lr_opt_guard_sample());
-}
+void lr_guard_follow_options(void) { lr_sample_set_mean(LR_SAMPLE_GUARD, lr_opt_guard_sample()); }

@@ -15,19 +15,10 @@ static double live_bytes;      // guarded by: lr_sample_lock
 static double peak_live_bytes; // guarded by: lr_sample_lock
 static uint64_t peak = 1;      // guarded by: lr_sample_lock
 
-static uint64_t wanted_mean(void) {
+void lr_profile_follow_options(void) {
     bool wanted = lr_opt_profile() != 0 || lr_opt_leak_check() != 0 ||
                   (lr_opt_profile_at() != 0 && lr_opt_profile_file() != 0);
-    return wanted ? lr_opt_profile_interval() : 0;
-}
-
-void lr_profile_follow_options(void) {
-    uint64_t mean;
-    do {
-        mean = wanted_mean();
-        lr_sample_set_mean(LR_SAMPLE_PROFILE, mean);
-        // Again if another thread changed an option and applied it before this store.
-    } while (mean != wanted_mean());
+    lr_sample_set_mean(LR_SAMPLE_PROFILE, wanted ? lr_opt_profile_interval() : 0);
 }
 
 void lr_profile_note_peak_locked(struct lr_stack *stack) {

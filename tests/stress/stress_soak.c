@@ -22,69 +22,34 @@
 #include "../support/child.h"
 #include "../support/crew.h"
 #include "../support/support.h"
+#include "block.h"
 #include "conf/options.h"
 
 enum { SLOTS = 8192, STAYING = 4, VISITORS = 3, BATCH = 256, CHILD_SECONDS = 60 };
 
 static const size_t mib = 1024 * 1024;
 
-struct block {
-    size_t bytes;
-    uint64_t seed;
-    char contents[];
-};
-
-static _Atomic(struct block *) slots[SLOTS];
+static _Atomic(struct test_block *) slots[SLOTS];
 static atomic_size_t live; // bytes asked for in slots
 static atomic_ulong exchanges, threads, forks, limits, signals;
 static uint64_t deadline;
 
-static struct block *make_block(struct test_rng *rng) {
-    const size_t largest = test_rng_below(rng, 256) == 0 ? 2 * mib : 4096;
-    const size_t bytes = sizeof(struct block) + test_rng_size(rng, largest);
-    struct block *block;
-    switch (test_rng_below(rng, 8)) {
-    case 0:
-        block = larder_calloc(1, bytes);
-        EXPECT(block != NULL);
-        EXPECT_ZERO(block, bytes);
-        break;
-    case 1:
-        block = larder_aligned_alloc((size_t)16 << test_rng_below(rng, 13), bytes);
-        break;
-    case 2:
-        block = larder_realloc(larder_malloc(1 + test_rng_size(rng, 100000)), bytes);
-        break;
-    default:
-        block = larder_malloc(bytes);
-    }
-    EXPECT(block != NULL);
-    block->bytes = bytes;
-    block->seed = test_rng_next(rng);
-    test_fill(block->contents, bytes - sizeof *block, block->seed);
-    return block;
+static struct test_block *new_block(struct test_rng *rng) {
+    return test_block_new(rng, test_rng_below(rng, 256) == 0 ? 2 * mib : 4096);
 }
 
-static void verify_and_free(struct block *block) {
-    if (block == NULL)
-        return;
-    EXPECT_UINT(larder_malloc_usable_size(block), >=, block->bytes);
-    EXPECT_FILLED(block->contents, block->bytes - sizeof *block, block->seed);
-    larder_free(block);
-}
-
-static void exchange(struct test_rng *rng, struct block *block) {
+static void exchange(struct test_rng *rng, struct test_block *block) {
     if (block != NULL)
         atomic_fetch_add(&live, block->bytes);
-    struct block *const old = atomic_exchange(&slots[test_rng_below(rng, SLOTS)], block);
+    struct test_block *const old = atomic_exchange(&slots[test_rng_below(rng, SLOTS)], block);
     if (old != NULL)
         atomic_fetch_sub(&live, old->bytes);
-    verify_and_free(old);
+    test_block_delete(old);
 }
 
 static void exchange_batch(struct test_rng *rng) {
     for (unsigned i = 0; i < BATCH; i++)
-        exchange(rng, test_rng_below(rng, 3) == 0 ? NULL : make_block(rng));
+        exchange(rng, test_rng_below(rng, 3) == 0 ? NULL : new_block(rng));
     atomic_fetch_add(&exchanges, BATCH);
 }
 
@@ -256,7 +221,7 @@ START_TEST(test_stress_soak__everything_at_once) {
     }
     test_crew_join(&crew);
     for (unsigned i = 0; i < SLOTS; i++)
-        verify_and_free(atomic_exchange(&slots[i], NULL));
+        test_block_delete(atomic_exchange(&slots[i], NULL));
     say(from);
     EXPECT_UINT(atomic_load(&exchanges), >, 0);
     EXPECT_UINT(atomic_load(&threads), >, 0);

@@ -2,47 +2,28 @@
 //
 // Threads come and go all the time: each inherits blocks of threads that have ended, frees them and
 // leaves its own to those that follow. LARDER_TEST_SECONDS: for how long (2 unless set).
-#include <larder/larder.h>
-
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
 #include "../support/crew.h"
 #include "../support/support.h"
+#include "block.h"
 
 static const size_t mib = 1024 * 1024;
 
 enum { STARTERS = 4, AT_ONCE = 8, INHERITED = 2048, LIVES_BLOCKS = 300 };
 
-struct block {
-    size_t bytes;
-    uint64_t seed;
-    char contents[];
-};
-
-static _Atomic(struct block *) inheritance[INHERITED];
+static _Atomic(struct test_block *) inheritance[INHERITED];
 static uint64_t deadline;
 static atomic_ulong lives;
-
-static void verify_and_free(struct block *block) {
-    if (block == NULL)
-        return;
-    EXPECT_FILLED(block->contents, block->bytes - sizeof *block, block->seed);
-    larder_free(block);
-}
 
 static void *live_shortly(void *arg) {
     struct test_rng rng = {*(const uint64_t *)arg};
     for (unsigned i = 0; i < LIVES_BLOCKS; i++) {
-        const size_t bytes = sizeof(struct block) + test_rng_size(&rng, 8000);
-        struct block *const block = larder_malloc(bytes);
-        EXPECT(block != NULL);
-        block->bytes = bytes;
-        block->seed = test_rng_next(&rng);
-        test_fill(block->contents, bytes - sizeof *block, block->seed);
+        struct test_block *const block = test_block_new(&rng, 8000);
         const unsigned place = (unsigned)test_rng_below(&rng, INHERITED);
-        verify_and_free(atomic_exchange(&inheritance[place], block));
+        test_block_delete(atomic_exchange(&inheritance[place], block));
     }
     atomic_fetch_add(&lives, 1);
     return NULL;
@@ -74,7 +55,7 @@ START_TEST(test_stress_thread_churn__blocks_outlive_threads) {
     if (!TEST_UNDER_TSAN)
         EXPECT_UINT(test_rss_bytes(), <, before + 160 * mib);
     for (unsigned i = 0; i < INHERITED; i++)
-        verify_and_free(atomic_load(&inheritance[i]));
+        test_block_delete(atomic_load(&inheritance[i]));
 }
 END_TEST
 

@@ -5,9 +5,7 @@
 # a wrong option is said with the name of the command.
 . "$(dirname "$0")/lib.sh"
 
-cc=${CC:-cc}
-command -v "${cc%% *}" >/dev/null || skip "no C compiler"
-$cc -O1 -pthread -o "$TMP/program" "$(dirname "$0")/program.c"
+compile program
 "$LARDER" run "$TMP/program" 20 1 >"$TMP/program.out" 2>&1 &
 pid=$!
 PIDS+=("$pid")

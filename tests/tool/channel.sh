@@ -7,9 +7,7 @@
 # stopped does not hang the command.
 . "$(dirname "$0")/lib.sh"
 
-cc=${CC:-cc}
-command -v "${cc%% *}" >/dev/null || skip "no C compiler"
-$cc -O1 -pthread -o "$TMP/program" "$(dirname "$0")/program.c"
+compile program
 
 start() { # name of its output, arguments of larder run and program
     local output=$TMP/$1

@@ -13,9 +13,7 @@ expect 0 "$LARDER" doctor $$
 has '^look  malloc +libc'
 has 'larder run'
 
-cc=${CC:-cc}
-command -v "${cc%% *}" >/dev/null || skip "no C compiler"
-$cc -O1 -pthread -o "$TMP/program" "$(dirname "$0")/program.c"
+compile program
 (
     ulimit -v 4000000
     MALLOC_ARENA_MAX=2 exec "$LARDER" run "$TMP/program" 20 0

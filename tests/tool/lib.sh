@@ -37,6 +37,14 @@ skip() {
     exit 77
 }
 
+# compile NAME [FLAG...]: $TMP/NAME from NAME.c beside the tests.
+compile() {
+    local name=$1 cc=${CC:-cc}
+    shift
+    command -v "${cc%% *}" >/dev/null || skip "no C compiler"
+    $cc -O1 -pthread -o "$TMP/$name" "$(dirname "${BASH_SOURCE[0]}")/$name.c" "$@"
+}
+
 # expect STATUS COMMAND...: runs it with its output in $TMP/out and $TMP/err.
 expect() {
     local wanted=$1 status=0

@@ -7,9 +7,7 @@
 here=$(cd "$(dirname "$0")" && pwd)
 
 command -v python3 >/dev/null || skip "no python3"
-cc=${CC:-cc}
-command -v "${cc%% *}" >/dev/null || skip "no C compiler"
-$cc -O1 -pthread -o "$TMP/program" "$here/program.c"
+compile program
 "$LARDER" run --opt latency=1 "$TMP/program" 20 2 >"$TMP/program.out" 2>&1 &
 pid=$!
 PIDS+=("$pid")

@@ -8,9 +8,7 @@
 here=$(cd "$(dirname "$0")" && pwd)
 
 command -v python3 >/dev/null || skip "no python3"
-cc=${CC:-cc}
-command -v "${cc%% *}" >/dev/null || skip "no C compiler"
-$cc -O1 -pthread -o "$TMP/program" "$here/program.c"
+compile program
 mkdir "$TMP/m"
 
 start() { # name of its output, arguments of larder run

@@ -6,9 +6,8 @@
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-command -v "$CC" >/dev/null || skip "no compiler"
 # -O2 and no frame pointers: what most programs are.
-"$CC" -O2 -fomit-frame-pointer -I"$here/../../include" "$here/planted.c" -o "$TMP/planted" \
+compile planted -O2 -fomit-frame-pointer -I"$here/../../include" \
     -L"$(dirname "$LARDER")" -Wl,-rpath,"$(dirname "$LARDER")" -llarder
 LARDER_PROFILE=1 LARDER_PROFILE_INTERVAL=8K expect 0 "$TMP/planted" "$TMP/raw"
 

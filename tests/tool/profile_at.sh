@@ -5,11 +5,8 @@
 # size, also in a process that only allocates; one for each value, one for each child that has a name
 # for it; what cannot be written is said.
 . "$(dirname "$0")/lib.sh"
-here=$(cd "$(dirname "$0")" && pwd)
 
-cc=${CC:-cc}
-command -v "${cc%% *}" >/dev/null || skip "no C compiler"
-$cc -O1 -fno-omit-frame-pointer -pthread -o "$TMP/program" "$here/program.c"
+compile program -fno-omit-frame-pointer
 
 start() { # name of its output, arguments of larder run and program
     local output=$TMP/$1

@@ -3,11 +3,9 @@
 #
 # A recording of threads that free each other's blocks has each of their calls, and its replay ends
 # with the blocks that they left, under Larder and under libc's malloc.
-here=$(cd "$(dirname "$0")" && pwd)
-. "$here/lib.sh"
+. "$(dirname "$0")/lib.sh"
 
-command -v "$CC" >/dev/null || skip "no compiler"
-"$CC" -O1 -o "$TMP/calls" "$here/calls.c" -pthread
+compile calls
 
 number() { # NAME of the recording's own figures, FILE
     grep -oE "\"$1\": [0-9]+" "$2" | head -1 | grep -oE '[0-9]+$'

@@ -6,11 +6,9 @@
 . "$(dirname "$0")/lib.sh"
 
 command -v tmux >/dev/null || skip "no tmux"
-cc=${CC:-cc}
-command -v "${cc%% *}" >/dev/null || skip "no C compiler"
 expect 0 "$LARDER" help
 grep -q '^  top ' "$TMP/out" || skip "built without larder top"
-$cc -O1 -pthread -o "$TMP/program" "$(dirname "$0")/program.c"
+compile program
 # Names of their own: other processes on the machine may use Larder too.
 first=top$$a second=top$$b
 mv "$TMP/program" "$TMP/$first"

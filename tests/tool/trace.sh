@@ -3,8 +3,7 @@
 #
 # larder trace and larder run --trace record a program without a loss, end with it, and refuse what
 # cannot be recorded.
-here=$(cd "$(dirname "$0")" && pwd)
-. "$here/lib.sh"
+. "$(dirname "$0")/lib.sh"
 
 # The program's own status, output and end; nothing of it is dropped.
 expect 7 "$LARDER" run --trace "$TMP/trace" -- sh -c 'echo said; exit 7'
@@ -16,8 +15,7 @@ expect 1 "$LARDER" run --trace "$TMP/missing/trace" -- true
 has 'cannot write' err
 
 # A process that runs: for a while, and again; then until it ends.
-command -v "$CC" >/dev/null || skip "no compiler"
-"$CC" -O1 -o "$TMP/program" "$here/program.c" -pthread
+compile program
 "$LARDER" run -- "$TMP/program" 20 2 >"$TMP/said" &
 pid=$!
 PIDS+=("$pid")

@@ -3,11 +3,9 @@
 #
 # larder tune finds that small caches suit a program whose threads hold little of many sizes, judged by
 # memory, which time does not change; and refuses what it cannot use.
-here=$(cd "$(dirname "$0")" && pwd)
-. "$here/lib.sh"
+. "$(dirname "$0")/lib.sh"
 
-command -v "$CC" >/dev/null || skip "no compiler"
-"$CC" -O1 -o "$TMP/calls" "$here/calls.c" -pthread
+compile calls
 expect 0 "$LARDER" run --trace "$TMP/trace" -- "$TMP/calls" 20000 4 8000
 expect 0 "$LARDER" tune --for memory --budget 0.5 "$TMP/trace"
 has '^default +[3-9]'
