@@ -43,7 +43,7 @@ static const struct {
     {NULL, "batch_max=16"},
     {NULL, "batch_max=512"},
     {NULL, "bin_objects_max=64"},
-    {NULL, "bin_objects_max=8192"},
+    {NULL, "bin_objects_max=2048"},
     {NULL, "transfer_cache_max=0"},
     {NULL, "transfer_cache_max=128M"},
     {NULL, "scavenge_delay_ms=10"},

@@ -105,6 +105,7 @@ START_TEST(test_bin_size__used_bins_do_not_shrink) {
     start_tiers(4 * LR_GIB);
     struct thread_cache *const cache = &caches[0];
     const unsigned steady = lr_class_of(256), noisy = lr_class_of(LR_SMALL_MAX);
+    EXPECT_INT(lr_option_set("bin_objects_max", BURST - 1), ==, 0);
     use(cache, steady, BURST, 10);
     const size_t size = slots(cache, steady);
     EXPECT_UINT(size, <, BURST);
