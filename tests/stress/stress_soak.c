@@ -25,7 +25,10 @@
 #include "block.h"
 #include "conf/options.h"
 
-enum { SLOTS = 8192, STAYING = 4, VISITORS = 3, BATCH = 256, CHILD_SECONDS = 60 };
+enum { SLOTS = 8192, STAYING = 4, VISITORS = 3, BATCH = 256 };
+
+// A child takes milliseconds; the rest is for a machine that is stopped or busy meanwhile.
+enum { CHILD_SECONDS = 900 };
 
 static const size_t mib = 1024 * 1024;
 
