@@ -96,7 +96,8 @@ endfunction()
 # A program with the whole allocator inside, whose calls of the system are those of fault/wrap.c.
 function(larder_fault_program target)
   larder_test_program(${target} "${ARGN}")
-  foreach(call mmap munmap mprotect madvise mremap pthread_create getrlimit memfd_create syscall)
+  foreach(call mmap munmap mprotect madvise mremap pthread_create getrlimit memfd_create syscall
+               fcntl fchmod ftruncate fstat unlink rename prctl)
     target_link_options(${target} PRIVATE -Wl,--wrap=${call})
   endforeach()
   target_link_libraries(${target} PRIVATE larder_internal)

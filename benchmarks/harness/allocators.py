@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 GLIBC = "glibc"
@@ -31,12 +31,14 @@ class Missing(Exception):
 
 @dataclass(frozen=True)
 class Allocator:
-    """path is the file to preload; None stands for the libc the program is linked with."""
+    """path is the file to preload; None stands for the libc the program is linked with. settings
+    are environment variables that go with it."""
 
     name: str
     path: Path | None
     version: str
     reference: bool = False
+    settings: tuple = ()
 
     def environment(self):
         """The environment for a program that is to run with this allocator."""
@@ -44,7 +46,7 @@ class Allocator:
         env.pop("LD_PRELOAD", None)
         if self.path is not None:
             env["LD_PRELOAD"] = str(self.path)
-        return env
+        return {**env, **dict(self.settings)}
 
     def supplies(self, file):
         """Whether this is the file that a program's malloc should come from."""
@@ -147,11 +149,18 @@ def find(name, build):
 
 def select(text, build):
     """Allocators from a list such as "larder,glibc,mine=/opt/lib.so,other=/opt/other.so@1.2", with
-    the version where the file does not come from a package."""
+    the version where the file does not come from a package; "guarded=larder+LARDER_GUARD_SAMPLE=8M"
+    is one of them with an environment variable set."""
     chosen = []
     for item in filter(None, text.split(",")):
+        item, *settings = item.split("+")
         name, equals, file = item.partition("=")
-        if equals:
+        if settings:
+            pairs = [setting.partition("=") for setting in settings]
+            base = select(file if file in (GLIBC, LARDER, *PEERS) else item, build)[0]
+            chosen.append(replace(base, name=name,
+                                  settings=tuple((key, value) for key, _, value in pairs)))
+        elif equals:
             file, _, version = file.partition("@")
             path = Path(file).resolve()
             if not path.is_file():

@@ -8,7 +8,7 @@ import re
 import signal
 import statistics
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import allocators, machine, measure, report, workloads
@@ -16,22 +16,11 @@ from harness import allocators, machine, measure, report, workloads
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-@dataclass(frozen=True)
-class Tuned(allocators.Allocator):
-    """An allocator with some environment variables set."""
-
-    settings: tuple = ()
-
-    def environment(self):
-        return {**super().environment(), **dict(self.settings)}
-
-
 def tuned(allocator, word, **settings):
     """The allocator with environment variables set; its name is "<name>, <word>" if there is a
     word."""
-    facts = dict(vars(allocator), name=", ".join(filter(None, (allocator.name, word))),
-                 settings=getattr(allocator, "settings", ()) + tuple(settings.items()))
-    return Tuned(**facts)
+    return replace(allocator, name=", ".join(filter(None, (allocator.name, word))),
+                   settings=allocator.settings + tuple(settings.items()))
 
 
 @dataclass(frozen=True)

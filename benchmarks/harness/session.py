@@ -22,7 +22,8 @@ def add_options(parser, name, threads, rounds, workloads_default):
                         "and sbrk, or any name with a shared library (default: all that are there "
                         "but for the references)")
     parser.add_argument("--add", metavar="NAME=LIBRARY[@VERSION],...", default="",
-                        help="more allocators, besides the default ones")
+                        help="more allocators, besides the default ones; NAME=larder+VARIABLE=VALUE "
+                        "is Larder with an environment variable set")
     parser.add_argument("--references", action="store_true",
                         help="the references too; they run once, on a hundredth of the work, and "
                         "are shown in brackets: never the best, in no ratio")

@@ -92,9 +92,6 @@ bool lr_os_is_secure(void);
 // Where the program begins, says the kernel; an address in the executable.
 size_t lr_os_program_entry(void);
 
-// Writes all of it, restarting after EINTR; 0 or negative errno. Async-signal-safe.
-int lr_os_write(int fd, const void *data, size_t bytes);
-
 // What thread `tid` of this process does, for the idle-cache hand-over.
 enum lr_os_thread_activity {
     LR_OS_THREAD_GONE,    // no such thread

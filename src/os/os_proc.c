@@ -104,23 +104,6 @@ bool lr_os_environ_ready(void) { return environ != NULL || lr_os_is_secure(); }
 
 size_t lr_os_program_entry(void) { return getauxval(AT_ENTRY); }
 
-int lr_os_write(int fd, const void *data, size_t bytes) {
-    const char *at = data;
-    while (bytes > 0) {
-        // Not write(): that is a cancellation point, which malloc must not be.
-        long done = syscall(SYS_write, fd, at, bytes);
-        if (done < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            return -errno;
-        }
-        at += done;
-        bytes -= (size_t)done;
-    }
-    return 0;
-}
-
 static void task_path(char *path, uint32_t tid, const char *leaf) {
     char digits[16];
     size_t n = 0;

@@ -265,10 +265,15 @@ static bool on_fault(void *address, const struct lr_os_registers *at) {
 
 // Where the filler between two addresses was changed; NULL: nowhere.
 static const char *changed(const char *from, const char *to) {
-    while (from < to && (unsigned char)*from == FILLER) {
+    // All bytes are the filler if the first one is and each is like the one before it.
+    if (from == to ||
+        ((unsigned char)*from == FILLER && memcmp(from, from + 1, (size_t)(to - from) - 1) == 0)) {
+        return NULL;
+    }
+    while ((unsigned char)*from == FILLER) {
         from++;
     }
-    return from < to ? from : NULL;
+    return from;
 }
 
 static void give(void *block, size_t size, size_t bytes) {

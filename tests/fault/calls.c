@@ -10,27 +10,36 @@
 
 #include <larder/ctl.h>
 #include <larder/larder.h>
+#include <larder/page.h>
 #include <larder/stats.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../support/fault.h"
 #include "../support/heap_check.h"
+#include "cache/trace.h"
 #include "conf/options.h"
 #include "hard/hard.h"
+#include "heap/scavenger.h"
 #include "heap/window.h"
 
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
                           void *arg);
+void *__real_mmap(void *at, size_t bytes, int protection, int flags, int fd, off_t offset);
+int __real_munmap(void *at, size_t bytes);
 
 enum { NOT_HIT = 3, BROKEN = 4 };
 
@@ -201,6 +210,134 @@ static void use_the_rest(void) {
     take(590, 400000, 0, true); // pages that were given back
 }
 
+// ---- What options add (mode "options") ----
+
+static bool has_options(void) { return lr_opt_metrics_file() != 0; }
+
+// A few looks of the background thread: what is due is done, or could not be.
+static void let_thread_look(void) {
+    const uint64_t ticks = lr_scavenger_counts().ticks;
+    for (unsigned i = 0; i < 200 && lr_scavenger_counts().ticks < ticks + 3; i++) {
+        larder_free(larder_malloc(300000)); // keeps it awake
+        usleep(1000);
+    }
+}
+
+// The page of this process, as a command from outside finds it; NULL: there is none.
+static char *find_page(void) {
+    for (int fd = 3; fd < 1024; fd++) {
+        char name[32], link[64];
+        snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        const ssize_t length = readlink(name, link, sizeof link - 1);
+        static const char wanted[] = "/memfd:" LARDER_PAGE_NAME " (deleted)";
+        if (length != sizeof wanted - 1 || memcmp(link, wanted, sizeof wanted - 1) != 0)
+            continue;
+        char *const page = __real_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        return page == MAP_FAILED ? NULL : page;
+    }
+    return NULL;
+}
+
+static uint64_t ask(struct larder_page_command *slot, uint32_t kind) {
+    slot->kind = kind;
+    strcpy(slot->value, "1M");
+    const uint32_t request = slot->served + 1;
+    __atomic_store_n(&slot->request, request, __ATOMIC_RELEASE);
+    __atomic_store_n(&slot->wake, 1, __ATOMIC_RELEASE);
+    for (unsigned i = 0; i < 5000 && __atomic_load_n(&slot->served, __ATOMIC_ACQUIRE) != request;
+         i++)
+        usleep(1000);
+    MUST(__atomic_load_n(&slot->served, __ATOMIC_ACQUIRE) == request || test_fault_hit() != NULL);
+    MUST(slot->result == 0 || test_fault_hit() != NULL);
+    return slot->result == 0 ? slot->number : 0;
+}
+
+static void be_asked(void) {
+    static const uint32_t kinds[] = {LARDER_PAGE_REFRESH, LARDER_PAGE_PROFILE,
+                                     LARDER_PAGE_PROFILE_END, LARDER_PAGE_TRIM, LARDER_PAGE_TRACE};
+    char *const page = find_page();
+    uint64_t number = 0;
+    MUST(page != NULL || test_fault_hit() != NULL);
+    for (size_t i = 0; page != NULL && i < sizeof kinds / sizeof kinds[0]; i++)
+        number = ask((struct larder_page_command *)(void *)(page + LARDER_PAGE_COMMAND), kinds[i]);
+    if (page != NULL)
+        __real_munmap(page, 4096);
+    for (unsigned i = 580; i < 590; i++) { // recorded
+        take(i, 200, 0, false);
+        give(i);
+    }
+    (void)lr_trace_begin_with((int)number); // as LARDER_TRACE_FD does
+    lr_trace_end();
+}
+
+// Samples whose stacks lie in several pages.
+static __attribute__((noinline)) void use_deep_stack(unsigned depth) {
+    volatile char frame[3000];
+    frame[0] = frame[2999] = 1;
+    if (depth > 0)
+        use_deep_stack(depth - 1);
+    for (unsigned i = 580; i < 590; i++) {
+        take(i, 8000, 0, false);
+        give(i);
+    }
+    MUST(frame[0] == 1);
+}
+
+static void *be_there(void *unused) {
+    usleep(20000);
+    return unused;
+}
+
+// Its main thread ends before the process, which lives until the library's thread notices: for ever
+// if it cannot look.
+static void outlive_main_thread(void) {
+    const pid_t child = fork();
+    MUST(child >= 0);
+    if (child == 0) {
+        pthread_t others[2];
+        larder_free(larder_malloc(1000000)); // starts the library's thread
+        for (unsigned i = 0; i < 2; i++)
+            MUST(__real_pthread_create(&others[i], NULL, be_there, NULL) == 0);
+        pthread_exit(NULL);
+    }
+    int status;
+    MUST(waitpid(child, &status, 0) == child);
+    MUST(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static sem_t may_end;
+
+static void *be_idle(void *unused) {
+    run_thread(unused);
+    sem_wait(&may_end);
+    return NULL;
+}
+
+static void have_idle_thread(void) {
+    pthread_t thread;
+    for (unsigned i = 500; i < 560; i++)
+        give(i); // what the other thread has left
+    MUST(sem_init(&may_end, 0, 0) == 0);
+    MUST(__real_pthread_create(&thread, NULL, be_idle, NULL) == 0);
+    let_thread_look();
+    sem_post(&may_end);
+    MUST(pthread_join(thread, NULL) == 0);
+}
+
+static void use_options(void) {
+    if (!has_options())
+        return;
+    let_thread_look();
+    be_asked();
+    use_deep_stack(5);
+    have_idle_thread();
+    if (only_once)
+        outlive_main_thread();
+    const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    MUST(larder_stats_print(nowhere) == 0 || test_fault_hit() != NULL);
+    close(nowhere);
+}
+
 // The scavenger may be moving pages and blocks: what is broken stays so. ThreadSanitizer would take
 // the walk for a race.
 static const char *lasting_fault(void) {
@@ -228,6 +365,7 @@ static int scenario(void) {
     use_thread();
     use_fork();
     use_the_rest();
+    use_options();
     give_all();
     use_small();
     give_all();
@@ -274,6 +412,9 @@ int main(int argc, char **argv) {
         return scenario();
     }
     unsigned failures = 0;
+    const char *const sites = getenv("LARDER_TEST_FAULT_SITES");
+    if (sites != NULL)
+        MUST(truncate(sites, 0) == 0); // those of the program as it is now
     for (unsigned all = 0; all <= 1; all++) {
         unsigned call = 1;
         for (bool hit = true; hit; call++) {

@@ -2,6 +2,9 @@
 //
 // The calls that may fail, each with an error that the kernel gives for it. What cannot fail, by
 // its manual, does not here: waking a futex, asking for a thread's number, closing.
+//
+// With LARDER_TEST_FAULT_SITES=FILE each place in the program that makes such a call is added to
+// the file, once a process, as the offset of the instruction behind the call: see `sites`.
 #include "fault.h"
 
 #include <errno.h>
@@ -10,12 +13,18 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
 
 static _Atomic unsigned armed_first;
 static _Atomic bool armed_all;
@@ -32,9 +41,48 @@ void test_fault_arm(unsigned first, bool all_later) {
 unsigned test_fault_calls(void) { return calls; }
 const char *test_fault_hit(void) { return hit; }
 
+// ---- Places that call ----
+
+enum { SITES_MOST = 1024 };
+extern const char __executable_start; // by the linker
+static int sites_file = -1;
+static unsigned per_site; // LARDER_TEST_FAULT_PER_SITE; 0: no limit
+static struct {
+    _Atomic size_t offset;
+    _Atomic unsigned calls;
+} sites[SITES_MOST];
+
+long __real_syscall(long number, ...);
+
+static void tell_site(size_t offset) {
+    char line[24];
+    const int length = snprintf(line, sizeof line, "%zx\n", offset);
+    if (sites_file >= 0)
+        (void)__real_syscall(SYS_write, sites_file, line, (size_t)length);
+}
+
+// How often this place has called, this time included.
+static unsigned note_site(const void *site) {
+    const size_t offset = (size_t)site - (size_t)&__executable_start;
+    for (size_t i = offset % SITES_MOST;; i = (i + 1) % SITES_MOST) {
+        size_t before = 0;
+        if (atomic_compare_exchange_strong(&sites[i].offset, &before, offset))
+            tell_site(offset);
+        else if (before != offset)
+            continue;
+        return ++sites[i].calls;
+    }
+}
+
 // Before the constructors of the library.
 __attribute__((constructor(101))) static void arm_from_environment(void) {
     const char *text = getenv("LARDER_TEST_FAULT");
+    const char *const file = getenv("LARDER_TEST_FAULT_SITES");
+    const char *const most = getenv("LARDER_TEST_FAULT_PER_SITE");
+    per_site = most != NULL ? (unsigned)strtoul(most, NULL, 10) : 0;
+    if (file != NULL)
+        sites_file = (int)__real_syscall(SYS_openat, AT_FDCWD, file,
+                                         O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
     if (text != NULL) {
         char *end;
         const unsigned first = (unsigned)strtoul(text, &end, 10);
@@ -42,9 +90,14 @@ __attribute__((constructor(101))) static void arm_from_environment(void) {
     }
 }
 
-static bool fails(const char *name) {
+// The calls of a place beyond LARDER_TEST_FAULT_PER_SITE are not counted: they fail with all others
+// only.
+static bool fails_at(const char *name, const void *site) {
     const unsigned first = armed_first;
-    const unsigned call = ++calls;
+    const bool counts = note_site(site) <= per_site || per_site == 0;
+    const unsigned call = counts ? ++calls : calls + 1;
+    if (!counts && call <= first)
+        return false;
     if (first == 0 || call < first || (call > first && !armed_all))
         return false;
     const char *none = NULL;
@@ -52,6 +105,7 @@ static bool fails(const char *name) {
     return true;
 }
 
+#define fails(name) fails_at(name, __builtin_return_address(0))
 #define FAIL_WITH(error, result)                                                                   \
     do {                                                                                           \
         errno = (error);                                                                           \
@@ -104,7 +158,9 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
                           void *arg);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
                           void *arg) {
-    return fails("pthread_create") ? EAGAIN : __real_pthread_create(thread, attributes, run, arg);
+    if (!fails("pthread_create"))
+        return __real_pthread_create(thread, attributes, run, arg);
+    return calls % 2 == 0 ? EAGAIN : EINVAL; // no room for a thread, or for what it has of its own
 }
 
 int __real_getrlimit(int resource, struct rlimit *limit);
@@ -119,17 +175,84 @@ int __real_memfd_create(const char *name, unsigned flags);
 int __wrap_memfd_create(const char *name, unsigned flags);
 int __wrap_memfd_create(const char *name, unsigned flags) {
     if (fails("memfd_create"))
-        FAIL_WITH(EMFILE, -1);
+        FAIL_WITH(calls % 2 == 0 ? EMFILE : EINVAL, -1); // EINVAL: a flag that it does not know
     return __real_memfd_create(name, flags);
 }
 
+int __real_fcntl(int fd, int command, ...);
+int __wrap_fcntl(int fd, int command, ...);
+int __wrap_fcntl(int fd, int command, ...) {
+    va_list list;
+    va_start(list, command);
+    const long argument = va_arg(list, long);
+    va_end(list);
+    if (fails("fcntl"))
+        FAIL_WITH(EMFILE, -1);
+    return __real_fcntl(fd, command, argument);
+}
+
+int __real_fchmod(int fd, mode_t mode);
+int __wrap_fchmod(int fd, mode_t mode);
+int __wrap_fchmod(int fd, mode_t mode) {
+    if (fails("fchmod"))
+        FAIL_WITH(EPERM, -1);
+    return __real_fchmod(fd, mode);
+}
+
+int __real_ftruncate(int fd, off_t bytes);
+int __wrap_ftruncate(int fd, off_t bytes);
+int __wrap_ftruncate(int fd, off_t bytes) {
+    if (fails("ftruncate"))
+        FAIL_WITH(ENOSPC, -1);
+    return __real_ftruncate(fd, bytes);
+}
+
+int __real_fstat(int fd, struct stat *status);
+int __wrap_fstat(int fd, struct stat *status);
+int __wrap_fstat(int fd, struct stat *status) {
+    if (fails("fstat"))
+        FAIL_WITH(EBADF, -1);
+    return __real_fstat(fd, status);
+}
+
+int __real_unlink(const char *path);
+int __wrap_unlink(const char *path);
+int __wrap_unlink(const char *path) {
+    if (fails("unlink"))
+        FAIL_WITH(EACCES, -1);
+    return __real_unlink(path);
+}
+
+int __real_rename(const char *from, const char *to);
+int __wrap_rename(const char *from, const char *to);
+int __wrap_rename(const char *from, const char *to) {
+    if (fails("rename"))
+        FAIL_WITH(EACCES, -1);
+    return __real_rename(from, to);
+}
+
+int __real_prctl(int option, ...);
+int __wrap_prctl(int option, ...);
+int __wrap_prctl(int option, ...) {
+    unsigned long a[4];
+    va_list list;
+    va_start(list, option);
+    for (unsigned i = 0; i < 4; i++)
+        a[i] = va_arg(list, unsigned long);
+    va_end(list);
+    if (fails("prctl"))
+        FAIL_WITH(EINVAL, -1);
+    return __real_prctl(option, a[0], a[1], a[2], a[3]);
+}
+
 // The error of a call by number; 0: it cannot fail.
-static int error_of(long number, long second) {
+static int error_of(long number, long first, long second) {
     switch (number) {
     case SYS_openat:
         return EMFILE;
     case SYS_read:
     case SYS_write:
+    case SYS_pread64:
     case SYS_pwrite64:
     case SYS_getdents64:
         return EIO;
@@ -141,13 +264,17 @@ static int error_of(long number, long second) {
     case SYS_getrandom:
         return EAGAIN;
     case SYS_process_vm_readv:
+    case SYS_tgkill:
+    case SYS_mseal:
         return EPERM;
+    case SYS_rt_sigprocmask:
+        return first < 0 ? EFAULT
+                         : 0; // lr_os_is_readable() asks for a change that there is none of
     default:
         return 0;
     }
 }
 
-long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
 long __wrap_syscall(long number, ...) {
     long a[6];
@@ -156,8 +283,10 @@ long __wrap_syscall(long number, ...) {
     for (unsigned i = 0; i < 6; i++)
         a[i] = va_arg(list, long);
     va_end(list);
-    const int error = error_of(number, a[1]);
-    if (error != 0 && fails("syscall"))
+    const int error = error_of(number, a[0], a[1]);
+    if (error == 0)
+        note_site(__builtin_return_address(0));
+    else if (fails("syscall"))
         FAIL_WITH(error, -1);
     return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }

@@ -6,6 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -210,6 +213,58 @@ static void print_a_line(void *arg) {
     lr_print_line("larder: %s %u\n", "seen", 42U);
 }
 
+static void *read_slowly(void *arg) {
+    static char read_bytes[100000];
+    const int fd = *(const int *)arg;
+    size_t length = 0;
+    for (ssize_t got = 1; got > 0; length += (size_t)(got > 0 ? got : 0)) {
+        test_sleep_ms(3);
+        const size_t left = sizeof read_bytes - length;
+        got = read(fd, read_bytes + length, left < 4096 ? left : 4096);
+    }
+    EXPECT_UINT(length, ==, sizeof read_bytes);
+    EXPECT_FILLED(read_bytes, sizeof read_bytes, 9);
+    return NULL;
+}
+
+static void on_signal(int signal_number) { (void)signal_number; }
+
+static atomic_bool writing;
+
+static void *interrupt_often(void *arg) {
+    const pthread_t writer = *(pthread_t *)arg;
+    while (writing) {
+        pthread_kill(writer, SIGUSR1);
+        test_sleep_ms(1);
+    }
+    return NULL;
+}
+
+// A pipe takes 64 KiB at once; signals without SA_RESTART end the writes early, or undone.
+START_TEST(test_print__goes_on_until_all_is_written) {
+    static char bytes[100000], buffer[sizeof bytes + 1];
+    struct lr_print p;
+    int ends[2];
+    pthread_t reader, interrupter, self = pthread_self();
+    struct sigaction action = {.sa_handler = on_signal};
+    EXPECT_INT(sigaction(SIGUSR1, &action, NULL), ==, 0);
+    EXPECT_INT(pipe(ends), ==, 0);
+    test_fill(bytes, sizeof bytes, 9);
+    lr_print_init(&p, buffer, sizeof buffer, ends[1]);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        lr_print_char(&p, bytes[i]);
+    writing = true;
+    EXPECT_INT(pthread_create(&interrupter, NULL, interrupt_often, &self), ==, 0);
+    EXPECT_INT(pthread_create(&reader, NULL, read_slowly, &ends[0]), ==, 0);
+    EXPECT_INT(lr_print_flush(&p), ==, 0);
+    writing = false;
+    pthread_join(interrupter, NULL);
+    close(ends[1]);
+    pthread_join(reader, NULL);
+    close(ends[0]);
+}
+END_TEST
+
 START_TEST(test_print__line_goes_to_stderr) {
     struct test_child child;
     test_child_run(&child, 10, print_a_line, NULL);
@@ -228,6 +283,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_print__smallest_buffer_holds_only_the_terminator);
     test_add(suite, test_print__descriptor_gets_everything_in_order);
     test_add(suite, test_print__first_write_error_is_kept_and_errno_is_not_touched);
+    test_add(suite, test_print__goes_on_until_all_is_written);
     test_add(suite, test_print__line_goes_to_stderr);
     return suite;
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Facts about the process: limits, memory, environment, writing.
+// Facts about the process: limits, memory, environment.
 #include "os/os.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,66 +58,6 @@ START_TEST(test_proc__environment_before_libc_has_one) {
     EXPECT_PTR(lr_os_environ(), ==, NULL);
     EXPECT_PTR(lr_os_getenv("PATH"), ==, NULL);
     environ = saved;
-}
-END_TEST
-
-static void *read_slowly(void *arg) {
-    static char read_bytes[100000];
-    const int fd = *(const int *)arg;
-    size_t length = 0;
-    for (ssize_t got = 1; got > 0; length += (size_t)(got > 0 ? got : 0)) {
-        test_sleep_ms(3);
-        const size_t left = sizeof read_bytes - length;
-        got = read(fd, read_bytes + length, left < 4096 ? left : 4096);
-    }
-    EXPECT_UINT(length, ==, sizeof read_bytes);
-    EXPECT_FILLED(read_bytes, sizeof read_bytes, 9);
-    return NULL;
-}
-
-static void on_signal(int signal_number) { (void)signal_number; }
-
-static atomic_bool writing;
-
-static void *interrupt_often(void *arg) {
-    const pthread_t writer = *(pthread_t *)arg;
-    while (writing) {
-        pthread_kill(writer, SIGUSR1);
-        test_sleep_ms(1);
-    }
-    return NULL;
-}
-
-// A pipe takes 64 KiB at once; signals without SA_RESTART end the writes early, or undone.
-START_TEST(test_proc__write_goes_on_until_all_is_written) {
-    static char bytes[100000];
-    int ends[2];
-    pthread_t reader, interrupter, self = pthread_self();
-    struct sigaction action = {.sa_handler = on_signal};
-    EXPECT_INT(sigaction(SIGUSR1, &action, NULL), ==, 0);
-    EXPECT_INT(pipe(ends), ==, 0);
-    test_fill(bytes, sizeof bytes, 9);
-    writing = true;
-    EXPECT_INT(pthread_create(&interrupter, NULL, interrupt_often, &self), ==, 0);
-    EXPECT_INT(pthread_create(&reader, NULL, read_slowly, &ends[0]), ==, 0);
-    EXPECT_INT(lr_os_write(ends[1], bytes, sizeof bytes), ==, 0);
-    writing = false;
-    pthread_join(interrupter, NULL);
-    close(ends[1]);
-    pthread_join(reader, NULL);
-    close(ends[0]);
-}
-END_TEST
-
-START_TEST(test_proc__write_says_what_is_wrong) {
-    EXPECT_INT(lr_os_write(-1, "x", 1), ==, -EBADF);
-    EXPECT_INT(lr_os_write(-1, "x", 0), ==, 0);
-    signal(SIGPIPE, SIG_IGN);
-    int ends[2];
-    EXPECT_INT(pipe(ends), ==, 0);
-    close(ends[0]);
-    EXPECT_INT(lr_os_write(ends[1], "x", 1), ==, -EPIPE);
-    close(ends[1]);
 }
 END_TEST
 
@@ -211,8 +150,6 @@ Suite *lr_suite(void) {
     test_add(suite, test_proc__resident_bytes_follow_touched_memory);
     test_add(suite, test_proc__environment);
     test_add(suite, test_proc__environment_before_libc_has_one);
-    test_add(suite, test_proc__write_goes_on_until_all_is_written);
-    test_add(suite, test_proc__write_says_what_is_wrong);
     test_add(suite, test_proc__address_limit);
     test_add(suite, test_proc__only_thread_left);
     test_add(suite, test_proc__main_thread_that_has_ended_does_not_count);
