@@ -28,7 +28,10 @@
 #endif
 
 enum {
-    PIDFD_SELF_PROCESS = -10001, // Linux 6.14: process_madvise() on ourselves without a pidfd
+    // Linux 6.14: process_madvise() on ourselves without a pidfd. The thread, because the one that
+    // stands for the process has another number before 6.17, and no memory once main() has ended
+    // by pthread_exit().
+    PIDFD_SELF_THREAD = -10000,
     PURGE_BATCH = 64,
 };
 
@@ -108,7 +111,7 @@ static size_t purge_batch(const struct lr_os_range *ranges, size_t count) {
         vec[i] = (struct iovec){.iov_base = ranges[i].addr, .iov_len = ranges[i].bytes};
     }
 #ifdef SYS_process_madvise
-    ssize_t done = syscall(SYS_process_madvise, PIDFD_SELF_PROCESS, vec, count, MADV_DONTNEED, 0);
+    ssize_t done = syscall(SYS_process_madvise, PIDFD_SELF_THREAD, vec, count, MADV_DONTNEED, 0);
 #else
     ssize_t done = -1;
 #endif

@@ -4,6 +4,7 @@
 #include "os/os.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -180,6 +181,45 @@ START_TEST(test_vm__ranges_are_purged_in_few_calls) {
 }
 END_TEST
 
+static struct lr_os_range some_ranges[8];
+static uint64_t calls_of_main;
+
+static uint64_t calls_for_some(void) {
+    uint64_t calls = 0;
+    EXPECT_UINT(lr_os_purge_ranges(some_ranges, 8, &calls), ==, 8);
+    return calls;
+}
+
+static bool main_has_ended(void *unused) {
+    (void)unused;
+    return lr_os_only_thread_left();
+}
+
+static void *purge_alone(void *unused) {
+    EXPECT(test_wait_until(main_has_ended, unused, 10000));
+    _exit(calls_for_some() == calls_of_main ? 0 : 1);
+}
+
+static void purge_after_main(void *unused) {
+    lr_os_init();
+    const size_t page = lr_os_page_bytes();
+    char *const p = lr_os_map(16 * page, page);
+    for (size_t i = 0; i < 8; i++)
+        some_ranges[i] = (struct lr_os_range){p + 2 * i * page, page};
+    calls_of_main = calls_for_some();
+    pthread_t thread;
+    EXPECT_INT(pthread_create(&thread, NULL, purge_alone, unused), ==, 0);
+    pthread_exit(NULL);
+}
+
+// The thread that stands for the process has no memory then.
+START_TEST(test_vm__ranges_are_purged_in_few_calls_after_the_main_thread) {
+    struct test_child child;
+    test_child_run(&child, 20, purge_after_main, NULL);
+    EXPECT_CHILD_EXIT(&child, 0);
+}
+END_TEST
+
 // The kernel does not take locked pages back: what was done up to there is said. (A system call,
 // because sanitizers make mlock() do nothing.)
 START_TEST(test_vm__purge_stops_at_a_refusal) {
@@ -271,6 +311,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_vm__refusals_under_an_address_limit);
     test_add(suite, test_vm__purged_pages_read_as_zero);
     test_add(suite, test_vm__ranges_are_purged_in_few_calls);
+    test_add(suite, test_vm__ranges_are_purged_in_few_calls_after_the_main_thread);
     test_add(suite, test_vm__purge_stops_at_a_refusal);
     test_add(suite, test_vm__mappings_are_aligned_and_end_where_they_should);
     test_add(suite, test_vm__huge_pages_are_asked_for_and_refused);
