@@ -20,7 +20,7 @@ enum {
     LEAK_FRAMES = 12,
 };
 
-static atomic_u32 writing;
+static atomic_u32 writing; // process id of who writes one, 0: nobody; a forked child has another
 
 // ---- Pinned bytes: the free memory that cannot be used otherwise because a block is live ----
 //
@@ -125,7 +125,9 @@ static void print_profile(struct lr_print *p) {
 }
 
 int lr_profile_dump(int fd) {
-    if (lr_exchange_acquire(&writing, 1) != 0) {
+    const uint32_t own = lr_os_process_id();
+    uint32_t other = lr_load_relaxed(&writing);
+    if (other == own || !lr_cas_acquire(&writing, &other, own)) {
         return -EBUSY;
     }
     for (struct lr_stack *s = lr_stack_first(); s != NULL; s = lr_stack_after(s)) {
@@ -139,7 +141,7 @@ int lr_profile_dump(int fd) {
     lr_print_init(&p, buffer, sizeof buffer, fd);
     print_profile(&p);
     int result = lr_print_flush(&p);
-    lr_exchange_release(&writing, 0); // pairs with the exchange above: the pinned bytes
+    lr_store_release(&writing, 0); // pairs with the exchange above: the pinned bytes
     return result;
 }
 

@@ -22,7 +22,7 @@ enum {
 
 static struct lr_module *modules; // made by the first refresh; entries only appended
 static atomic_u32 module_count;   // release: the entries below it are there
-static atomic_u32 refreshing;
+static atomic_u32 refreshing;     // process id of who does, 0: nobody; a forked child has another
 static atomic_u64 next_refresh_ns;
 
 const struct lr_module *lr_module_find(size_t address) {
@@ -123,7 +123,12 @@ static void add(const struct lr_os_mapping *mapping, void *context) {
 
 bool lr_module_refresh(void) {
     uint64_t now = lr_os_now_ns();
-    if (now < lr_load_relaxed(&next_refresh_ns) || lr_exchange_acquire(&refreshing, 1) != 0) {
+    if (now < lr_load_relaxed(&next_refresh_ns)) {
+        return false;
+    }
+    uint32_t own = lr_os_process_id();
+    uint32_t other = lr_load_relaxed(&refreshing);
+    if (other == own || !lr_cas_acquire(&refreshing, &other, own)) {
         return false;
     }
     if (modules == NULL) {
@@ -135,6 +140,6 @@ bool lr_module_refresh(void) {
         done = lr_os_each_mapping(add, &walk);
     }
     lr_store_relaxed(&next_refresh_ns, lr_os_now_ns() + REFRESH_NS);
-    lr_exchange_release(&refreshing, 0); // pairs with the exchange above: modules, the count
+    lr_store_release(&refreshing, 0); // pairs with the exchange above: modules, the count
     return done;
 }

@@ -8,11 +8,15 @@
 #include <larder/profile.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "prof/dump.h"
 #include "prof/stack_table.h"
 #include "support.h"
@@ -186,6 +190,43 @@ START_TEST(test_profile__leak_report) {
 }
 END_TEST
 
+static int full_pipe[2];
+
+static void *write_into_pipe(void *unused) {
+    (void)larder_profile_write(full_pipe[1]);
+    return unused;
+}
+
+static bool is_being_written(void *file) {
+    return larder_profile_write(*(const int *)file) == -EBUSY;
+}
+
+// The child has not the thread that was writing, and may write one itself.
+static void fork_while_one_is_written(void *unused) {
+    EXPECT_INT(pipe2(full_pipe, O_NONBLOCK), ==, 0);
+    while (write(full_pipe[1], "", 1) == 1)
+        continue;
+    EXPECT_INT(fcntl(full_pipe[1], F_SETFL, 0), ==, 0);
+    profile_at(1 << 20);
+    int file = open("/dev/null", O_WRONLY);
+    pthread_t thread;
+    EXPECT_INT(pthread_create(&thread, NULL, write_into_pipe, unused), ==, 0);
+    EXPECT(test_wait_until(is_being_written, &file, 10000));
+    const pid_t child = fork();
+    if (child == 0)
+        _exit(larder_profile_write(file) != 0);
+    int status = -1;
+    EXPECT_INT(waitpid(child, &status, 0), ==, child);
+    _exit(status != 0);
+}
+
+START_TEST(test_profile__fork_while_one_is_written) {
+    struct test_child child;
+    test_child_run(&child, 20, fork_while_one_is_written, NULL);
+    EXPECT_CHILD_EXIT(&child, 0);
+}
+END_TEST
+
 Suite *lr_suite(void) {
     Suite *suite = suite_create("prof/profile");
     test_add(suite, test_profile__leak_and_churn);
@@ -194,5 +235,6 @@ Suite *lr_suite(void) {
     test_add(suite, test_profile__pinned_bytes);
     test_add(suite, test_profile__text);
     test_add(suite, test_profile__leak_report);
+    test_add(suite, test_profile__fork_while_one_is_written);
     return suite;
 }
