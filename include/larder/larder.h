@@ -106,8 +106,8 @@ LARDER_API void *larder_aligned_alloc(size_t alignment, size_t size) LARDER_NOTH
 
 /*
  * Stores the block in *result and returns 0. Returns EINVAL if `alignment` is not a power of two
- * that is a multiple of sizeof(void *), ENOMEM without memory; then *result is as before. Never
- * touches errno.
+ * that is a multiple of sizeof(void *), ENOMEM without memory; then *result is as before. Only
+ * ENOMEM is in errno too, as with glibc.
  */
 LARDER_API int larder_posix_memalign(void **result, size_t alignment,
                                      size_t size) LARDER_NOTHROW LARDER_NODISCARD;

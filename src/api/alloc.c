@@ -46,7 +46,8 @@ static bool may_be_size(size_t bytes, size_t size) {
     if (bytes <= LR_SMALL_MAX) {
         return size_fits(bytes, size) || lr_good_size(size, LR_MIN_ALIGN) == bytes;
     }
-    return size <= bytes && bytes - size < LR_PAGE_BYTES; // realloc cuts large blocks to size
+    // realloc cuts large blocks to size: to whole pages, or OS pages outside the window.
+    return size <= bytes && bytes - size < lr_max(LR_PAGE_BYTES, lr_os_page_bytes());
 }
 
 static LR_NOINLINE void free_sized_slow(void *block, size_t size) {

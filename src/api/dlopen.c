@@ -17,7 +17,9 @@
 #include "base/attr.h"
 #include "conf/options.h"
 
-#pragma weak dlsym // in libdl before glibc 2.34; who calls dlopen() has loaded that
+// In libdl before glibc 2.34. Who calls dlopen() has loaded that, unless it only found ours by a
+// weak reference.
+#pragma weak dlsym
 
 typedef void *dlopen_function(const char *file, int mode);
 static _Atomic(dlopen_function *) next; // relaxed: whoever finds NULL looks it up again
@@ -25,7 +27,7 @@ static _Atomic(dlopen_function *) next; // relaxed: whoever finds NULL looks it 
 __attribute__((visibility("default"))) void *dlopen(const char *file, int mode) {
     dlopen_function *open = lr_load_relaxed(&next);
     if (open == NULL) {
-        open = (dlopen_function *)dlsym(RTLD_NEXT, "dlopen");
+        open = dlsym != NULL ? (dlopen_function *)dlsym(RTLD_NEXT, "dlopen") : NULL;
         if (open == NULL) {
             return NULL;
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/misuse.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -35,6 +36,7 @@ static void describe(struct lr_print *out, const void *pointer) {
 }
 
 static void finish(struct lr_print *out) {
+    int saved_errno = errno; // of a free that goes on
     lr_print_f(out, ", thread %u\n", lr_os_thread_id());
     if (print_callers != NULL) {
         print_callers(out);
@@ -43,6 +45,7 @@ static void finish(struct lr_print *out) {
     if (lr_opt_on_error() == LR_ON_ERROR_ABORT) {
         abort();
     }
+    errno = saved_errno;
 }
 
 void lr_misuse_report(enum lr_misuse misuse, const void *pointer) {

@@ -7,6 +7,7 @@
 #include "hard/pattern.h"
 #include "hard/slab.h"
 #include "heap/direct.h"
+#include "heap/limit.h"
 #include "heap/span_heap.h"
 #include "heap/thp.h"
 #include "os/os.h"
@@ -64,6 +65,10 @@ static void *alloc_pages(size_t size, size_t align) {
         if (block != NULL || !lr_span_heap_window_full(size >> LR_PAGE_SHIFT)) {
             return block;
         }
+    }
+    if (!lr_span_heap_may_hold(size >> LR_PAGE_SHIFT)) {
+        lr_limit_note_refused();
+        return NULL;
     }
     return lr_direct_alloc(lr_max(size, 1), align);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // ENOMEM for what cannot be, errno untouched by everything that succeeds, free above all.
+#include <larder/ctl.h>
 #include <larder/larder.h>
 
 #include <errno.h>
@@ -117,6 +118,20 @@ START_TEST(test_errno__free_functions_accept_null) {
 }
 END_TEST
 
+// Also where the free was wrong, and a report with callers has been printed.
+START_TEST(test_errno__a_report_keeps_it) {
+    enum { ONLY_REPORT = 1 };
+    EXPECT_INT(larder_option_set("on_error", ONLY_REPORT), ==, 0);
+    void *block = larder_malloc(mib);
+    errno = EXDEV;
+    larder_free_sized(block, test_opaque(100));
+    EXPECT_INT(errno, ==, EXDEV);
+    block = larder_aligned_alloc(64, 100);
+    larder_free_aligned_sized(block, 64, test_opaque(1000));
+    EXPECT_INT(errno, ==, EXDEV);
+}
+END_TEST
+
 Suite *lr_suite(void) {
     Suite *suite = suite_create("errno");
     test_add(suite, test_errno__impossible_sizes_are_enomem);
@@ -125,5 +140,6 @@ Suite *lr_suite(void) {
     test_add(suite, test_errno__free_of_many_keeps_it);
     test_add(suite, test_errno__success_keeps_it);
     test_add(suite, test_errno__free_functions_accept_null);
+    test_add(suite, test_errno__a_report_keeps_it);
     return suite;
 }

@@ -224,6 +224,19 @@ START_TEST(test_hard__sealed_options_cannot_be_written) {
 }
 END_TEST
 
+START_TEST(test_hard__the_limit_counts_blocks_outside_the_window) {
+    EXPECT(lr_start());
+    EXPECT_INT(lr_option_set("heap_limit", 64 * LR_MIB), ==, 0);
+    be_hardened();
+    errno = 0;
+    EXPECT_PTR(larder_memalign(2 * lr_window.align, 65 * LR_MIB), ==, NULL);
+    EXPECT_INT(errno, ==, ENOMEM);
+    void *const block = larder_memalign(2 * lr_window.align, 20 * LR_MIB);
+    EXPECT(block != NULL);
+    larder_free(block);
+}
+END_TEST
+
 Suite *lr_suite(void) {
     Suite *const suite = suite_create("hard");
     test_add(suite, test_hard__sizes_are_what_was_asked_for);
@@ -236,5 +249,6 @@ Suite *lr_suite(void) {
     test_add(suite, test_hard__misuse_aborts_with_a_report);
     test_add(suite, test_hard__sealed_options_stay);
     test_add(suite, test_hard__sealed_options_cannot_be_written);
+    test_add(suite, test_hard__the_limit_counts_blocks_outside_the_window);
     return suite;
 }
