@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +12,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "tool/memory_file.h"
 #include "tool/proc.h"
 #include "tool/tool.h"
 
@@ -27,33 +26,12 @@ enum {
     COPY_TRIES = 100,
 };
 
-static const char link_text[] = "/memfd:" LARDER_PAGE_NAME " (deleted)";
-
-// Opens what a link of /proc/PID/fd leads to, if it is a file in memory that nobody can shorten.
-// (Only then: opening a device or a pipe would have effects.) -1: it is not.
-static int open_page(int directory, const char *name) {
-    char text[sizeof link_text + 1];
-    char path[64];
-    struct stat status;
-    struct statfs system;
-    const ssize_t length = readlinkat(directory, name, text, sizeof text);
-    if (length != sizeof link_text - 1 || memcmp(text, link_text, sizeof link_text - 1) != 0) {
-        return -1;
-    }
-    const int handle = openat(directory, name, O_PATH | O_CLOEXEC);
-    if (handle < 0) {
-        return -1;
-    }
-    int fd = -1;
-    if (fstat(handle, &status) == 0 && S_ISREG(status.st_mode) && status.st_nlink == 0 &&
-        fstatfs(handle, &system) == 0 && system.f_type == TMPFS_MAGIC) {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", handle);
-        fd = open(path, O_RDWR | O_CLOEXEC);
-    }
-    close(handle);
+// -1 unless it is a page that nobody can shorten.
+static int open_page(int folder, const char *link) {
+    const int fd = lr_memory_file_open(folder, link, LARDER_PAGE_NAME, O_RDWR);
     if (fd >= 0 && (fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK) == 0) {
         close(fd);
-        fd = -1;
+        return -1;
     }
     return fd;
 }

@@ -8,9 +8,9 @@
 #include "tool/symbols.h"
 #include "tool/tool.h"
 
-#define VALUE_MOST (INT64_MAX >> 20) // a million of them can be added
+#define VALUE_MOST (INT64_MAX >> 20) // STACKS_MOST of them can be added
 
-enum { DEPTH_MOST = 1000, COLUMNS_MOST = 64 };
+enum { DEPTH_MOST = 1000, COLUMNS_MOST = 64, STACKS_MOST = 1 << 20 };
 
 void *lr_profile_grow(void *array, size_t count, size_t item_bytes) {
     // To the next power of two, whenever the count has become one.
@@ -61,7 +61,7 @@ static bool read_stack(char *text, const struct layout *layout, struct profile *
             stack.values[layout->column[i]] = value > VALUE_MOST ? VALUE_MOST : (int64_t)value;
         }
     }
-    if (strncmp(end, " :", 2) != 0) {
+    if (strncmp(end, " :", 2) != 0 || out->stack_count == STACKS_MOST) {
         return false;
     }
     end += 2;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tool/profile_fetch.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "tool/memory_file.h"
 #include "tool/page.h"
 #include "tool/tool.h"
 
@@ -66,8 +67,9 @@ static int take(const struct page_link *link, struct profile *out) {
         return status;
     }
     snprintf(path, sizeof path, "/proc/%d/fd/%u", (int)link->pid, (unsigned)number);
-    FILE *in = fopen(path, "re");
-    const char *wrong = in != NULL ? lr_profile_read(in, out) : strerror(errno);
+    const int fd = lr_memory_file_open(AT_FDCWD, path, "larder-profile", O_RDONLY);
+    FILE *in = fd >= 0 ? fdopen(fd, "r") : NULL;
+    const char *wrong = in != NULL ? lr_profile_read(in, out) : "it is no file in memory";
     if (in != NULL) {
         fclose(in);
     }

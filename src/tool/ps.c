@@ -19,6 +19,14 @@ static const char *amount(char *text, size_t bytes, uint64_t value) {
     return text;
 }
 
+static void print_quoted(const char *text) {
+    char quoted[80]; // of up to 32 characters
+    struct lr_print p;
+    lr_print_init(&p, quoted, sizeof quoted, -1);
+    lr_report_quote(&p, text);
+    fputs(quoted, stdout);
+}
+
 // Without a page only the kernel's figures are known.
 static void print_row(pid_t pid, const struct page_view *view, bool json, bool first) {
     char user[33], rss[32], held[32], live[32], name[32];
@@ -28,19 +36,17 @@ static void print_row(pid_t pid, const struct page_view *view, bool json, bool f
     lr_proc_name(pid, name, sizeof name);
     const struct larder_stats *s = view != NULL ? &view->report.stats : NULL;
     if (json) {
-        char quoted[80];
-        struct lr_print p;
-        lr_print_init(&p, quoted, sizeof quoted, -1);
-        lr_report_quote(&p, name);
-        printf("%s\n  {\"pid\": %d, \"user\": \"%s\", \"command\": %s, \"rss_bytes\": %ju, "
-               "\"page\": %s",
-               first ? "" : ",", (int)pid, user, quoted, (uintmax_t)resident,
+        printf("%s\n  {\"pid\": %d, \"user\": ", first ? "" : ",", (int)pid);
+        print_quoted(user);
+        printf(", \"command\": ");
+        print_quoted(name);
+        printf(", \"rss_bytes\": %ju, \"page\": %s", (uintmax_t)resident,
                s != NULL ? "true" : "false");
         if (s != NULL) {
-            printf(", \"version\": \"%s\", \"held_bytes\": %ju, \"live_bytes\": %ju, "
-                   "\"threads\": %ju",
-                   view->version, (uintmax_t)s->held_bytes, (uintmax_t)s->live_bytes,
-                   (uintmax_t)s->threads);
+            printf(", \"version\": ");
+            print_quoted(view->version);
+            printf(", \"held_bytes\": %ju, \"live_bytes\": %ju, \"threads\": %ju",
+                   (uintmax_t)s->held_bytes, (uintmax_t)s->live_bytes, (uintmax_t)s->threads);
         }
         putchar('}');
     } else if (s != NULL) {

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "tool/memory_file.h"
 #include "tool/tool.h"
 
 enum { NO_SLOT = UINT32_MAX };
@@ -281,7 +282,7 @@ static struct plan *share(const struct builder *b, int *fd) {
     figures.before_at = place(&at, b->before.count * sizeof(struct plan_before));
     figures.slots_at = place(&at, b->slots.count * sizeof(uint64_t));
     figures.bytes = at;
-    *fd = memfd_create("larder-replay", 0); // inherited by those that run it
+    *fd = lr_memory_file_make("larder-replay");
     struct plan *plan = MAP_FAILED;
     if (*fd >= 0 && ftruncate(*fd, (off_t)at) == 0) {
         plan = mmap(NULL, at, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);

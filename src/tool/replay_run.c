@@ -2,7 +2,6 @@
 // The process that runs a plan, under whatever malloc it was started with. It allocates nothing for
 // itself, so that the figures are those of the plan alone.
 #include <dlfcn.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -174,9 +173,10 @@ static bool let_go(void) {
         struct runner *runner = &runners[t];
         if (!runner->started && lr_load_relaxed(&runner->position) <= slowest + PLAN_WINDOW) {
             runner->started = true;
-            if (pthread_create(&runner->thread, NULL, run_thread, runner) != 0) {
+            const int error = pthread_create(&runner->thread, NULL, run_thread, runner);
+            if (error != 0) {
                 lr_tool_error("cannot start thread %u of %u: %s", t + 1, plan->thread_count,
-                              strerror(errno));
+                              strerror(error));
                 _exit(TOOL_FAILED);
             }
         }

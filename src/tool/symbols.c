@@ -39,12 +39,20 @@ static int compare(const void *a, const void *b) {
     return (x->start > y->start) - (x->start < y->start);
 }
 
+// Terminals would obey other characters, and the file may be anybody's.
+static void make_printable(unsigned char *text, size_t bytes) {
+    for (size_t i = 0; i < bytes; i++) {
+        text[i] = text[i] == '\0' || (text[i] >= ' ' && text[i] <= '~') ? text[i] : '?';
+    }
+}
+
 static void add_table(struct image *image, const Elf64_Shdr *table, const Elf64_Shdr *strings) {
     if (!inside(image, table->sh_offset, table->sh_size) ||
         !inside(image, strings->sh_offset, strings->sh_size) || strings->sh_size == 0 ||
         image->bytes[strings->sh_offset + strings->sh_size - 1] != '\0') {
         return;
     }
+    make_printable(image->bytes + strings->sh_offset, strings->sh_size);
     for (uint64_t at = 0; at + sizeof(Elf64_Sym) <= table->sh_size; at += sizeof(Elf64_Sym)) {
         Elf64_Sym entry;
         memcpy(&entry, image->bytes + table->sh_offset + at, sizeof entry);
@@ -187,6 +195,7 @@ const char *lr_symbol_unknown(const char *path, uint64_t offset) {
     if (length <= 0) {
         return "[?]";
     }
+    make_printable((unsigned char *)text, (size_t)length);
     texts = lr_profile_grow(texts, count, sizeof(void *));
     texts[count++] = text;
     return text;

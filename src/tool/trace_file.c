@@ -16,6 +16,8 @@ enum {
     KIND_BITS = 7,
 };
 
+#define SEQUENCE_MOST (UINT64_C(1) << 60) // more is no count of calls, and readers add to it
+
 static_assert((int)BATCH * TRACE_EVENT_BYTES_MOST <= TRACE_FILE_RAW_MOST, "a block fits");
 
 static void write_all(struct trace_writer *w, const void *bytes, size_t count) {
@@ -166,7 +168,8 @@ static bool get_event(struct input *in, struct trace_event *event) {
         event->align_log = (uint8_t)log;
     }
     return !in->short_of && event->kind >= LARDER_TRACE_MALLOC &&
-           event->kind <= LARDER_TRACE_REALLOC_END && event->size < UINT64_C(1) << 48;
+           event->kind <= LARDER_TRACE_REALLOC_END && event->size < UINT64_C(1) << 48 &&
+           event->sequence < SEQUENCE_MOST;
 }
 
 static bool grow(struct trace *out, size_t *room, size_t more) {
@@ -208,7 +211,7 @@ static bool decode(const struct trace_file_block *block, const uint8_t *bytes, s
                    size_t *room) {
     struct input in = {.at = bytes, .end = bytes + block->raw};
     struct trace_event event = {.thread = block->thread};
-    // Each event has four bytes at least, so that a hostile count cannot make us ask for memory.
+    // Each event has three bytes at least, so that a hostile count cannot make us ask for memory.
     if (block->thread >= THREADS_MOST || block->events > block->raw ||
         !grow(out, room, block->events)) {
         return false;

@@ -4,23 +4,25 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/atomic.h"
+#include "tool/memory_file.h"
 #include "tool/tool.h"
 
 #define MEMORY_BYTES ((size_t)64 << 20)
 #define KEEP_NS UINT64_C(250000000)
 
-enum { WAIT_MS = 2000 }; // of a process that was started to be recorded, for a free chunk
+enum {
+    WAIT_MS = 2000,   // of a process that was started to be recorded, for a free chunk
+    LAST_MOVES = 100, // one does, unless the process goes on writing
+};
 
 static uint64_t now_ns(clockid_t clock) {
     struct timespec t;
@@ -44,7 +46,7 @@ static bool map(struct trace_recorder *r, size_t bytes) {
 
 bool lr_trace_record_create(struct trace_recorder *r) {
     *r = (struct trace_recorder){.from_start = true};
-    r->fd = memfd_create(LARDER_TRACE_NAME, MFD_ALLOW_SEALING);
+    r->fd = lr_memory_file_make(LARDER_TRACE_NAME);
     if (r->fd < 0 || fchmod(r->fd, S_IRUSR | S_IWUSR) != 0 ||
         ftruncate(r->fd, (off_t)MEMORY_BYTES) != 0 ||
         fcntl(r->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
@@ -64,23 +66,15 @@ bool lr_trace_record_create(struct trace_recorder *r) {
 
 // A file in memory that nobody can shorten, as the process said; -1: it is something else.
 static int open_memory(pid_t pid, uint64_t number, size_t *bytes) {
-    static const char wanted[] = "/memfd:" LARDER_TRACE_NAME " (deleted)";
     char path[64];
-    char text[sizeof wanted + 1];
     struct stat status;
-    struct statfs system;
     snprintf(path, sizeof path, "/proc/%d/fd/%u", (int)pid, (unsigned)number);
-    const ssize_t length = readlink(path, text, sizeof text);
-    if (length != sizeof wanted - 1 || memcmp(text, wanted, sizeof wanted - 1) != 0) {
-        return -1;
-    }
-    const int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    const int fd = lr_memory_file_open(AT_FDCWD, path, LARDER_TRACE_NAME, O_RDWR);
     if (fd < 0) {
         return -1;
     }
     const bool good =
-        fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && fstatfs(fd, &system) == 0 &&
-        system.f_type == TMPFS_MAGIC && (fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK) != 0 &&
+        fstat(fd, &status) == 0 && (fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK) != 0 &&
         status.st_size >= (off_t)4 * LARDER_TRACE_CHUNK_BYTES &&
         status.st_size <= (off_t)(LARDER_TRACE_CHUNKS_MOST + 1) * LARDER_TRACE_CHUNK_BYTES;
     if (!good) {
@@ -203,7 +197,7 @@ void lr_trace_record_drop(struct trace_recorder *r) {
 }
 
 bool lr_trace_record_close(struct trace_recorder *r) {
-    while (lr_trace_record_move(r, true)) {
+    for (int i = 0; i < LAST_MOVES && lr_trace_record_move(r, true); i++) {
     }
     const uint64_t dropped = lr_load_relaxed((atomic_u64 *)&r->header->dropped);
     const uint64_t duration_ns = now_ns(CLOCK_MONOTONIC) - r->begin_ns;

@@ -211,6 +211,30 @@ START_TEST(test_trace_file__hostile_counts_are_refused) {
 }
 END_TEST
 
+// Numbers that a reader could not add to.
+START_TEST(test_trace_file__hostile_sequences_end_the_reading) {
+    const struct trace_event events[] = {
+        {.sequence = 1, .block = 16, .size = 1, .kind = LARDER_TRACE_MALLOC, .has_size = true},
+        {.sequence = UINT64_MAX - 1, .block = 32, .kind = LARDER_TRACE_DEALLOC},
+        {.sequence = UINT64_MAX, .block = 16, .kind = LARDER_TRACE_DEALLOC},
+    };
+    struct trace trace;
+    struct trace_writer w;
+    char *file = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&file, &bytes);
+    lr_trace_writer_begin(&w, out, &header);
+    lr_trace_writer_add(&w, 1, 1, events, sizeof events / sizeof *events);
+    EXPECT(lr_trace_writer_end(&w, 0, 0));
+    fclose(out);
+    EXPECT(read_bytes(file, bytes, &trace) == NULL);
+    EXPECT_UINT(trace.count, ==, 1);
+    EXPECT(trace.cut_off);
+    lr_trace_free(&trace);
+    free(file);
+}
+END_TEST
+
 Suite *lr_suite(void) {
     Suite *suite = suite_create("trace_file");
     test_add(suite, test_trace_file__what_was_written_is_read);
@@ -218,5 +242,6 @@ Suite *lr_suite(void) {
     test_add(suite, test_trace_file__a_cut_off_file_is_used_as_far_as_it_goes);
     test_add(suite, test_trace_file__damaged_files_do_no_harm);
     test_add(suite, test_trace_file__hostile_counts_are_refused);
+    test_add(suite, test_trace_file__hostile_sequences_end_the_reading);
     return suite;
 }
