@@ -7,11 +7,10 @@
 #include <larder/page.h>
 #include <string.h>
 
+#include "cache/squeeze.h"
 #include "cache/trace.h"
-#include "cache/transfer.h"
 #include "conf/options.h"
 #include "diag/report.h"
-#include "heap/release.h"
 #include "heap/scavenger.h"
 #include "heap/window.h"
 #include "os/os.h"
@@ -346,8 +345,7 @@ static int obey(const struct larder_page_command *command, uint64_t *number) {
     case LARDER_PAGE_SET:
         return set_option(command);
     case LARDER_PAGE_TRIM:
-        lr_transfer_flush_all();
-        *number = (uint64_t)lr_release_pages(SIZE_MAX >> LR_PAGE_SHIFT) << LR_PAGE_SHIFT;
+        *number = lr_squeeze(SIZE_MAX);
         return 0;
     case LARDER_PAGE_PROFILE:
         return write_profile(number);

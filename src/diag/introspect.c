@@ -8,6 +8,7 @@
 #include "cache/idle.h"
 #include "cache/span_pages.h"
 #include "cache/thread_state.h"
+#include "cache/trace.h"
 #include "cache/transfer.h"
 #include "conf/options.h"
 #include "conf/stats.h"
@@ -23,6 +24,7 @@
 #include "heap/scavenger.h"
 #include "heap/span_heap.h"
 #include "os/os.h"
+#include "prof/guard.h"
 #include "prof/sample.h"
 #include "sync/latency.h"
 
@@ -181,17 +183,20 @@ struct lock_row {
     const char *name;
     struct lr_lock *lock; // NULL: one of each class
     struct lr_lock *(*of_class)(unsigned size_class);
+    unsigned classes; // 1 to classes - 1
 };
 
 static const struct lock_row lock_rows[] = {
     {.name = "options", .lock = &lr_options_lock},
+    {.name = "recording", .lock = &lr_trace_lock},
     {.name = "thread registry", .lock = &lr_registry_lock},
     {.name = "scavenger", .lock = &lr_scavenger_lock},
     {.name = "release", .lock = &lr_release_lock},
     {.name = "samples", .lock = &lr_sample_lock},
-    {.name = "transfer caches", .of_class = lr_transfer_lock},
-    {.name = "central lists", .of_class = lr_central_lock},
-    {.name = "hardened slabs", .of_class = lr_slab_lock},
+    {.name = "sampled guards", .lock = &lr_guard_lock},
+    {.name = "transfer caches", .of_class = lr_transfer_lock, .classes = LR_CLASS_COUNT},
+    {.name = "central lists", .of_class = lr_central_lock, .classes = LR_CLASS_COUNT},
+    {.name = "hardened slabs", .of_class = lr_slab_lock, .classes = LR_SLAB_CLASSES},
     {.name = "hardened pages", .lock = &lr_pages_lock},
     {.name = "pools", .lock = &lr_pool_lock},
     {.name = "span heap", .lock = &lr_span_heap_lock},
@@ -213,7 +218,7 @@ bool lr_stats_lock(unsigned index, struct larder_lock_stats *out) {
     if (row->lock != NULL) {
         add_lock(out, row->lock);
     }
-    for (unsigned c = 1; row->of_class != NULL && c < LR_CLASS_COUNT; c++) {
+    for (unsigned c = 1; c < row->classes; c++) {
         add_lock(out, row->of_class(c));
     }
     return true;
