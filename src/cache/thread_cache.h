@@ -74,7 +74,7 @@ static inline size_t lr_sample_bin_slots(unsigned size_class) {
 // call.
 extern atomic_u32 lr_cache_looks;
 
-// Initial-exec: the library is loaded at start or fits the static TLS surplus (two words).
+// Initial-exec: the library is loaded at start, or its hundred bytes fit the static TLS surplus.
 // Loaded afresh by every call: the scavenger swaps it to take an idle thread's cache (idle.c).
 extern _Thread_local _Atomic(struct thread_cache *) lr_thread_cache
     __attribute__((tls_model("initial-exec"))) LR_HIDDEN;

@@ -13,10 +13,8 @@ enum {
     // glibc calls key destructors in four rounds as long as values are set. Ours waits one round,
     // so
     // that the first destructors of others still find a cache; not more, because a thread whose
-    // first
-    // call comes from a destructor has fewer left. ThreadSanitizer ends its own view of the thread
-    // in
-    // the last round: no instrumented code may run after that.
+    // first call comes from a destructor has fewer left. ThreadSanitizer ends its own view of the
+    // thread in the last round: no instrumented code may run after that.
     EXIT_ROUNDS = LARDER_TSAN ? 1 : 2,
 };
 

@@ -20,6 +20,17 @@ struct cursor {
     bool refreshed;
 };
 
+// On aarch64 return addresses may be signed, in bits above those of addresses.
+static size_t without_signature(size_t pc) {
+#if defined(__aarch64__)
+    register size_t link __asm__("x30") = pc;
+    __asm__("hint #7" : "+r"(link)); // xpaclri; nothing on processors before ARMv8.3
+    return link;
+#else
+    return pc;
+#endif
+}
+
 // The word at `address`, which lies above the stack pointer. Pages of the stack are asked for once
 // each: one that can be read now stays, because the thread that it belongs to is in this call.
 static bool read_stack(struct cursor *c, size_t address, size_t *value) {
@@ -64,7 +75,7 @@ static bool step_by_rule(struct cursor *c, const struct lr_frame_rule *rule) {
          !read_stack(c, caller + (size_t)(ptrdiff_t)rule->frame_pointer, &frame_pointer))) {
         return false;
     }
-    c->pc = pc;
+    c->pc = without_signature(pc);
     c->stack_pointer = caller;
     c->frame_pointer = frame_pointer;
     return true;
@@ -79,7 +90,7 @@ static bool step_by_frame_pointer(struct cursor *c) {
         !read_stack(c, at, &caller_frame) || !read_stack(c, at + sizeof at, &pc)) {
         return false;
     }
-    c->pc = pc;
+    c->pc = without_signature(pc);
     c->stack_pointer = at + 2 * sizeof at;
     c->frame_pointer = caller_frame;
     return true;
@@ -108,7 +119,7 @@ static unsigned walk(struct cursor *c, size_t *pcs, unsigned most) {
 LR_NOINLINE unsigned lr_unwind(size_t *pcs, unsigned most) {
     const size_t *frame = __builtin_frame_address(0);
     struct cursor c = {
-        .pc = frame[1],
+        .pc = without_signature(frame[1]),
         .stack_pointer = (size_t)(frame + 2),
         .frame_pointer = frame[0],
         .readable = ((size_t)(frame + 2) | (lr_os_page_bytes() - 1)) + 1,
