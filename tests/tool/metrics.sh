@@ -19,7 +19,9 @@ for form in openmetrics prometheus; do
     "$here/metrics.py" $form "$TMP/$form" || fail "$form"
 done
 if command -v promtool >/dev/null; then
-    promtool check metrics <"$TMP/prometheus" || fail "promtool"
+    # One figure has its unit in its name, as in <larder/stats.h>.
+    ! promtool check metrics <"$TMP/prometheus" 2>&1 | grep -v '^larder_scavenge_cpu_us_total ' ||
+        fail "promtool"
 fi
 
 # The reader finds what is planted.
