@@ -22,6 +22,7 @@ enum {
     UNIT_BYTES = LR_STAT_BYTES,
     UNIT_COUNT = LR_STAT_NUMBER,
     UNIT_PERMILLE = LR_STAT_PERMILLE,
+    UNIT_MICROSECONDS = LR_STAT_TIME_US,
 };
 
 static const struct stat_row {

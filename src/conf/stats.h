@@ -15,7 +15,7 @@ enum lr_stat_id {
 };
 
 enum lr_stat_kind { LR_STAT_GAUGE, LR_STAT_COUNTER };
-enum lr_stat_unit { LR_STAT_BYTES, LR_STAT_NUMBER, LR_STAT_PERMILLE };
+enum lr_stat_unit { LR_STAT_BYTES, LR_STAT_NUMBER, LR_STAT_PERMILLE, LR_STAT_TIME_US };
 
 const char *lr_stat_name(enum lr_stat_id id);
 const char *lr_stat_help(enum lr_stat_id id);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Statistics for collectors of metrics. Each family is larder_<name of the figure>, with _total for
-// counters and _ratio for shares.
+// counters and _ratio for shares; times are in seconds.
+#include <string.h>
+
 #include "diag/report.h"
 
 struct family {
@@ -11,7 +13,11 @@ struct family {
 };
 
 static void print_name(struct lr_print *p, const struct family *family, bool total) {
-    lr_print_f(p, "larder_%s", family->name);
+    if (family->unit == LR_STAT_TIME_US) { // what stands before _us
+        lr_print_f(p, "larder_%.*s_seconds", (int)strlen(family->name) - 3, family->name);
+    } else {
+        lr_print_f(p, "larder_%s", family->name);
+    }
     if (family->unit == LR_STAT_PERMILLE) {
         lr_print_str(p, "_ratio");
     }
@@ -26,10 +32,10 @@ static void print_head(struct lr_print *p, const struct family *family, bool ope
     lr_print_f(p, " %s\n# TYPE ", family->help);
     print_name(p, family, !open);
     lr_print_str(p, family->kind == LR_STAT_COUNTER ? " counter\n" : " gauge\n");
-    if (open && family->unit == LR_STAT_BYTES) {
+    if (open && (family->unit == LR_STAT_BYTES || family->unit == LR_STAT_TIME_US)) {
         lr_print_str(p, "# UNIT ");
         print_name(p, family, false);
-        lr_print_str(p, " bytes\n");
+        lr_print_str(p, family->unit == LR_STAT_BYTES ? " bytes\n" : " seconds\n");
     }
 }
 
@@ -44,6 +50,8 @@ static void begin_labels(struct lr_print *p, const struct lr_report *report) {
 static void print_value(struct lr_print *p, const struct family *family, uint64_t value) {
     if (family->unit == LR_STAT_PERMILLE) {
         lr_print_f(p, " %lu.%03lu\n", value / 1000, value % 1000);
+    } else if (family->unit == LR_STAT_TIME_US) {
+        lr_print_f(p, " %lu.%06lu\n", value / 1000000, value % 1000000);
     } else {
         lr_print_f(p, " %lu\n", value);
     }

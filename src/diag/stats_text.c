@@ -32,6 +32,7 @@ static const char *value_text(struct field *f, enum lr_stat_unit unit, uint64_t 
     default:
         lr_print_init(&p, f->text, sizeof f->text, -1);
         lr_print_u64(&p, value);
+        lr_print_str(&p, unit == LR_STAT_TIME_US ? " us" : "");
         return f->text;
     }
 }

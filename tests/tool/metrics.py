@@ -4,7 +4,8 @@
 # A strict reader of metrics: metrics.py openmetrics|prometheus FILE. Ends with 1 and a line where
 # the file breaks a rule of its format: each family has one HELP and one TYPE before its samples,
 # which stand together, carry the suffix of their type, a label set once and a number; counters do
-# not fall below 0; histograms have buckets that rise up to +Inf, which is their count, and a sum; OpenMetrics ends with # EOF and units are suffixes of names.
+# not fall below 0; histograms have buckets that rise up to +Inf, which is their count, and a sum; OpenMetrics ends with # EOF and
+# units are suffixes of names, which are not shortened.
 import re
 import sys
 
@@ -56,6 +57,8 @@ def main(form, path):
             family = families[name]
             if kind in family or family['samples']:
                 fail(number, f'{kind} of {name} twice, or behind samples')
+            if re.search(r'_([unm]s|sec|ms|[kmg]i?b)(_total)?$', name):
+                fail(number, f'{name} has a short unit')
             if kind == 'TYPE' and value not in SUFFIXES[form]:
                 fail(number, f'{value} is no type of {form}')
             if kind == 'UNIT' and (form != 'openmetrics' or not name.endswith('_' + value)):

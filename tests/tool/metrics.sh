@@ -19,9 +19,9 @@ for form in openmetrics prometheus; do
     "$here/metrics.py" $form "$TMP/$form" || fail "$form"
 done
 if command -v promtool >/dev/null; then
-    # One figure has its unit in its name, as in <larder/stats.h>.
-    ! promtool check metrics <"$TMP/prometheus" 2>&1 | grep -v '^larder_scavenge_cpu_us_total ' ||
-        fail "promtool"
+    promtool check metrics <"$TMP/prometheus" || fail "promtool"
+else
+    echo "no promtool: only metrics.py looks at them"
 fi
 
 # The reader finds what is planted.
@@ -39,5 +39,6 @@ planted 's/^(larder_refills)_total /\1 /'
 planted '/^# HELP larder_refills /d'
 planted 's/^(larder_live_bytes .*)/\1\n\1/'
 planted 's/^(larder_spans) .*/\1 many/'
+planted 's/larder_scavenge_cpu_seconds/larder_scavenge_cpu_us/'
 planted 's/lock="pools"/lock="po"ols"/'
 echo ok

@@ -143,6 +143,17 @@ static void check_metrics(bool open) {
             expect_once("\nlarder_fragmentation_ratio 0.042\n");
             continue;
         }
+        if (lr_stat_unit(id) == LR_STAT_TIME_US) {
+            EXPECT_UINT(id, ==, LR_STAT_scavenge_cpu_us);
+            expect_line("\nlarder_scavenge_cpu_seconds_total%s 0.%s%06ju\n", "", "",
+                        lr_stat_value(&report.stats, id));
+            snprintf(line, sizeof line, "\n# TYPE larder_scavenge_cpu_seconds%s counter\n",
+                     open ? "" : "_total");
+            expect_once(line);
+            EXPECT_INT(strstr(page, "# UNIT larder_scavenge_cpu_seconds seconds\n") != NULL, ==,
+                       open);
+            continue;
+        }
         expect_line("\nlarder_%s%s %ju\n", name, counts ? "_total" : "",
                     lr_stat_value(&report.stats, id));
         snprintf(line, sizeof line, "\n# TYPE larder_%s%s %s\n", name,
