@@ -55,6 +55,19 @@ static LR_NOINLINE void *alloc_counted(struct thread_cache *cache, unsigned size
     return sampled ? lr_sample_take(block, size_class, size) : block;
 }
 
+// While sampling is on: a block that the thread's cache may hand out before the next sample; NULL:
+// the long way.
+static LR_NOINLINE void *take_ahead(size_t size) {
+    struct thread_cache *cache = lr_load_relaxed(&lr_thread_cache);
+    if (cache->sampler == NULL) {
+        return NULL; // the empty cache among others
+    }
+    begin_slow(cache);
+    void *block = lr_sampler_take_ahead(cache, lr_class_of(size));
+    end_slow(cache);
+    return block;
+}
+
 static void *alloc_class(unsigned size_class, size_t size) {
     struct thread_cache *cache = current_cache();
     void *block;
@@ -139,7 +152,11 @@ LR_NOINLINE void *lr_alloc_maybe_zeroed(size_t size, bool *zeroed) {
 
 static LR_NOINLINE void *alloc_unzeroed(size_t size) {
     bool zeroed;
-    void *block = lr_alloc_maybe_zeroed(size, &zeroed);
+    void *block = LR_UNLIKELY(lr_sampling_on()) && size <= LR_SMALL_MAX ? take_ahead(size) : NULL;
+    if (block != NULL) {
+        return block;
+    }
+    block = lr_alloc_maybe_zeroed(size, &zeroed);
     if (LR_UNLIKELY(lr_trace_on()) && block != NULL) {
         lr_trace_alloc(LARDER_TRACE_MALLOC, block, size, 1);
     }

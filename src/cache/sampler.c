@@ -111,6 +111,49 @@ static void fill_ahead(struct thread_cache *cache, struct thread_sampler *sample
     sampler->left[size_class] -= (uint32_t)(fetched + held);
 }
 
+// Moves `count` of the newest blocks of the ordinary bin, which has them, to the sampling bin,
+// which is empty; the first of them is returned.
+static void *move_newest(struct thread_cache *cache, unsigned size_class, size_t count) {
+    struct bin *bin = &cache->bins[size_class];
+    bin->top -= count;
+    if (count > 1) {
+        struct sample_bin *ahead = &cache->sample_bins[size_class];
+        memcpy(ahead->base, bin->top, (count - 1) * sizeof *bin->top);
+        ahead->top = ahead->base + count - 1;
+    }
+    return bin->top[count - 1];
+}
+
+void *lr_sampler_take_ahead(struct thread_cache *cache, unsigned size_class) {
+    struct thread_sampler *sampler = cache->sampler;
+    // Acquire as in follow_setting().
+    if (sampler->setting != lr_load_acquire(&setting)) {
+        return NULL;
+    }
+    struct bin *bin = &cache->bins[size_class];
+    size_t held = (size_t)(bin->top - bin->base);
+    size_t take = lr_max(sampler->left[size_class], 1) - 1; // allocations before the sample
+    if (size_class < LR_SAMPLE_BINS) {
+        struct sample_bin *ahead = &cache->sample_bins[size_class];
+        void *block;
+        if (lr_bin_pop((struct bin *)ahead, &block)) {
+            return block;
+        }
+        size_t room = lr_min(take, lr_sample_bin_slots(size_class));
+        if (held < room / 2 || ahead->base == NULL) {
+            return NULL; // the long way fetches more
+        }
+        take = lr_min(held, room);
+    } else {
+        take = lr_min(lr_min(held, take), 1);
+    }
+    if (take == 0) {
+        return NULL;
+    }
+    sampler->left[size_class] -= (uint32_t)take;
+    return move_newest(cache, size_class, take);
+}
+
 void *lr_sampler_alloc(struct thread_cache *cache, unsigned size_class, bool *sampled) {
     void *block;
     *sampled = false;

@@ -33,6 +33,9 @@ double lr_sample_chance(size_t bytes, uint64_t mean);
 
 // ---- The caller owns the cache and has set busy ----
 
+// The short way: a block that the cache's ordinary bin has, with what else of it may be handed out
+// before the next sample moved to the sampling bin. NULL: one is not at hand, or is a sample.
+void *lr_sampler_take_ahead(struct thread_cache *cache, unsigned size_class);
 // A block of the class, by the sampling bins; NULL: out of memory. *sampled: it is a sample.
 void *lr_sampler_alloc(struct thread_cache *cache, unsigned size_class, bool *sampled);
 // Counts a large block; true: it is a sample.

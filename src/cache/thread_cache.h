@@ -67,7 +67,7 @@ static inline uint16_t lr_sample_bin_offset(unsigned size_class) {
 // few enough that the blocks of a bin stay in the CPU's cache, where the stack order of the
 // ordinary bin would have kept them.
 static inline size_t lr_sample_bin_slots(unsigned size_class) {
-    return lr_max(lr_min(32 * LR_KIB / lr_classes[size_class].bytes, 128), 16);
+    return lr_max(lr_min(lr_classes[size_class].batch, 128), 16);
 }
 
 // Counts up when every cache should be looked through for unused bins, at its owner's next slow
