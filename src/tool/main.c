@@ -57,7 +57,9 @@ static void print_commands(FILE *out) {
     for (unsigned i = 0; i < COMMANDS; i++) {
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
     }
-    fputs("\n`larder help COMMAND` says how one is used; larder(1) has the rest.\n", out);
+    fputs("\n`larder help COMMAND` says how one is used, `larder help options` what can be set;\n"
+          "larder(1) has the rest.\n",
+          out);
 }
 
 int lr_cmd_help(int argc, char **argv) {
@@ -66,6 +68,10 @@ int lr_cmd_help(int argc, char **argv) {
     }
     if (argc == 1) {
         print_commands(stdout);
+        return TOOL_OK;
+    }
+    if (strcmp(argv[1], "options") == 0) {
+        lr_tool_print_options(stdout);
         return TOOL_OK;
     }
     const struct command *command = find(argv[1]);

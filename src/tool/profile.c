@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// larder profile: heap profiles as text, for pprof, as a flame graph.
+// larder profile: heap profiles in any form.
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ static const struct profile_kind kinds[] = {
      "free bytes in huge pages kept by live blocks"},
 };
 
-enum format { FORMAT_AUTO, FORMAT_TEXT, FORMAT_PPROF, FORMAT_SVG };
+enum format { FORMAT_AUTO, FORMAT_TEXT, FORMAT_JSON, FORMAT_PPROF, FORMAT_SVG };
 
 struct request {
     const struct profile_kind *kind;
@@ -72,6 +72,9 @@ static enum format format_of(const struct request *request) {
     if (request->output == NULL || ends_in(request->output, ".txt")) {
         return FORMAT_TEXT;
     }
+    if (ends_in(request->output, ".json")) {
+        return FORMAT_JSON;
+    }
     return ends_in(request->output, ".svg") ? FORMAT_SVG : FORMAT_PPROF;
 }
 
@@ -85,6 +88,9 @@ static int write_profile(const struct profile *profile, const struct request *re
     switch (format_of(request)) {
     case FORMAT_PPROF:
         done = lr_profile_pprof(profile, request->kind, out);
+        break;
+    case FORMAT_JSON:
+        done = lr_profile_json(profile, request->kind, out);
         break;
     case FORMAT_SVG:
         done = lr_profile_svg(profile, request->kind, out);
@@ -120,6 +126,15 @@ static int show_process(pid_t pid, const struct request *request) {
     struct profile profile;
     struct profile base;
     char root[64];
+    // Before it takes its time.
+    FILE *output = request->output != NULL ? fopen(request->output, "ae") : NULL;
+    if (request->output != NULL && output == NULL) {
+        lr_tool_error("cannot write %s: %s", request->output, strerror(errno));
+        return TOOL_FAILED;
+    }
+    if (output != NULL) {
+        fclose(output);
+    }
     const int status = lr_profile_fetch(pid, request->interval, request->seconds, &profile, &base);
     if (status != TOOL_OK) {
         return status;
@@ -155,11 +170,17 @@ static int show_files(const struct request *request) {
 // TOOL_OK, or TOOL_USAGE with a line said.
 static int read_options(int argc, char **argv, struct request *request) {
     static const struct option options[] = {
-        {"kind", required_argument, NULL, 'k'},     {"svg", no_argument, NULL, 's'},
-        {"pprof", no_argument, NULL, 'p'},          {"text", no_argument, NULL, 't'},
-        {"output", required_argument, NULL, 'o'},   {"raw", required_argument, NULL, 'r'},
-        {"base", required_argument, NULL, 'b'},     {"seconds", required_argument, NULL, 'S'},
-        {"interval", required_argument, NULL, 'i'}, {NULL, 0, NULL, 0},
+        {"kind", required_argument, NULL, 'k'},
+        {"svg", no_argument, NULL, 's'},
+        {"pprof", no_argument, NULL, 'p'},
+        {"text", no_argument, NULL, 't'},
+        {"output", required_argument, NULL, 'o'},
+        {"raw", required_argument, NULL, 'r'},
+        {"base", required_argument, NULL, 'b'},
+        {"seconds", required_argument, NULL, 'S'},
+        {"interval", required_argument, NULL, 'i'},
+        {"json", no_argument, NULL, 'j'},
+        {NULL, 0, NULL, 0},
     };
     for (int letter; (letter = getopt_long(argc, argv, "o:", options, NULL)) != -1;) {
         switch (letter) {
@@ -177,6 +198,9 @@ static int read_options(int argc, char **argv, struct request *request) {
             break;
         case 't':
             request->format = FORMAT_TEXT;
+            break;
+        case 'j':
+            request->format = FORMAT_JSON;
             break;
         case 'o':
             request->output = optarg;

@@ -305,3 +305,27 @@ void lr_profile_symbolize(struct profile *profile, const char *root) {
         drop_allocator(profile, &profile->stacks[i]);
     }
 }
+
+static enum profile_column sort_column;
+
+static int compare(const void *a, const void *b) {
+    const int64_t x = (*(const struct profile_stack *const *)a)->values[sort_column];
+    const int64_t y = (*(const struct profile_stack *const *)b)->values[sort_column];
+    return (x < y) - (x > y);
+}
+
+const struct profile_stack **lr_profile_sorted(const struct profile *profile,
+                                               const struct profile_kind *kind, int64_t *total) {
+    const struct profile_stack **sorted = NULL;
+    *total = 0;
+    for (size_t i = 0; i < profile->stack_count; i++) {
+        sorted = lr_profile_grow(sorted, i, sizeof(void *));
+        sorted[i] = &profile->stacks[i];
+        *total += profile->stacks[i].values[kind->column];
+    }
+    sort_column = kind->column;
+    if (profile->stack_count > 0) {
+        qsort(sorted, profile->stack_count, sizeof(void *), compare);
+    }
+    return sorted;
+}

@@ -72,15 +72,20 @@ const struct profile_location *lr_profile_location(const struct profile *profile
 // Ends the command if there is no memory.
 void *lr_profile_grow(void *array, size_t count, size_t item_bytes);
 
-// Text for people: the stacks with most of a column. pprof: profile.proto, gzipped if the command
-// has zlib. SVG: a flame graph. False: the file cannot be written.
+// Text for people: the stacks with most of a column. JSON: all stacks, in that order. pprof:
+// profile.proto, gzipped if the command has zlib. SVG: a flame graph. False: the file cannot be
+// written.
 struct profile_kind {
     const char *name;
     enum profile_column column;
     const char *unit;  // of the column: bytes, count, nanoseconds
     const char *title; // what it is, for people
 };
+// The stacks, those with most of the kind's column first, to be freed; *total: of all.
+const struct profile_stack **lr_profile_sorted(const struct profile *profile,
+                                               const struct profile_kind *kind, int64_t *total);
 bool lr_profile_text(const struct profile *profile, const struct profile_kind *kind, FILE *out);
+bool lr_profile_json(const struct profile *profile, const struct profile_kind *kind, FILE *out);
 bool lr_profile_pprof(const struct profile *profile, const struct profile_kind *kind, FILE *out);
 bool lr_profile_svg(const struct profile *profile, const struct profile_kind *kind, FILE *out);
 

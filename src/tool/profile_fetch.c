@@ -85,31 +85,57 @@ static int take(const struct page_link *link, struct profile *out) {
     return status;
 }
 
-static void ignore(int signal_number) { (void)signal_number; }
-
-// An interrupt ends the sampling, not the command.
-static void wait_for(double seconds) {
-    struct sigaction action = {.sa_handler = ignore};
-    struct sigaction before;
-    struct timespec time = {.tv_sec = (time_t)seconds};
-    time.tv_nsec = (long)((seconds - (double)time.tv_sec) * 1e9);
-    sigaction(SIGINT, &action, &before);
-    (void)nanosleep(&time, NULL);
-    sigaction(SIGINT, &before, NULL);
+// Signals that end the sampling, not the command: what was switched on is switched off again.
+static void hold_signals(sigset_t *held, sigset_t *before) {
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    sigemptyset(held);
+    for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++) {
+        struct sigaction action;
+        const bool known = sigaction(signals[i], NULL, &action) == 0;
+        // nohup(1) means it; a shell that starts a command in the background does not.
+        if (signals[i] == SIGINT || (known && action.sa_handler != SIG_IGN)) {
+            sigaddset(held, signals[i]);
+        }
+    }
+    sigprocmask(SIG_BLOCK, held, before);
 }
 
-static int take_both(const struct page_link *link, double seconds, struct profile *out,
-                     struct profile *base) {
+static void wait_for(double seconds, const sigset_t *held) {
+    struct timespec time = {.tv_sec = (time_t)seconds};
+    time.tv_nsec = (long)((seconds - (double)time.tv_sec) * 1e9);
+    (void)sigtimedwait(held, NULL, &time);
+}
+
+static int take_both(const struct page_link *link, double seconds, const sigset_t *held,
+                     struct profile *out, struct profile *base) {
     if (seconds <= 0) {
         *base = (struct profile){0};
         return take(link, out);
     }
     int status = take(link, base);
     if (status == TOOL_OK) {
-        wait_for(seconds);
+        wait_for(seconds, held);
         status = take(link, out);
         if (status != TOOL_OK) {
             lr_profile_free(base);
+        }
+    }
+    return status;
+}
+
+// With sampling switched on for the time, unless it is already.
+static int sample(const struct page_link *link, bool was_on, double seconds, const sigset_t *held,
+                  struct profile *out, struct profile *base) {
+    if (was_on) {
+        return take_both(link, seconds, held, out, base);
+    }
+    int status = set(link, "profile", "1");
+    if (status == TOOL_OK) {
+        status = take_both(link, seconds > 0 ? seconds : SECONDS_OTHERWISE, held, out, base);
+        if (set(link, "profile", "0") != TOOL_OK && status == TOOL_OK) {
+            lr_profile_free(out);
+            lr_profile_free(base);
+            status = TOOL_FAILED;
         }
     }
     return status;
@@ -126,27 +152,25 @@ int lr_profile_fetch(pid_t pid, const char *interval, double seconds, struct pro
     const char *value = status == TOOL_OK ? option_value("profile") : NULL;
     const bool was_on = value != NULL && strcmp(value, "0") != 0;
     char interval_before[64] = "";
+    sigset_t held;
+    sigset_t signals_before;
+    hold_signals(&held, &signals_before);
     if (status == TOOL_OK && interval != NULL && option_value("profile_interval") != NULL) {
         write_back(option_value("profile_interval"), interval_before, sizeof interval_before);
     }
     if (status == TOOL_OK && interval != NULL) {
         status = set(&link, "profile_interval", interval);
     }
-    if (status == TOOL_OK && !was_on) {
-        status = set(&link, "profile", "1");
-        seconds = seconds > 0 ? seconds : SECONDS_OTHERWISE;
-    }
     if (status == TOOL_OK) {
-        status = take_both(&link, seconds, out, base);
-        const int off = was_on ? TOOL_OK : set(&link, "profile", "0");
-        const int back =
-            interval_before[0] == '\0' ? TOOL_OK : set(&link, "profile_interval", interval_before);
-        if (status == TOOL_OK && (off != TOOL_OK || back != TOOL_OK)) {
+        status = sample(&link, was_on, seconds, &held, out, base);
+        if (interval_before[0] != '\0' &&
+            set(&link, "profile_interval", interval_before) != TOOL_OK && status == TOOL_OK) {
             lr_profile_free(out);
             lr_profile_free(base);
             status = TOOL_FAILED;
         }
     }
     lr_page_close(&link);
+    sigprocmask(SIG_SETMASK, &signals_before, NULL);
     return status;
 }

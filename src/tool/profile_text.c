@@ -9,14 +9,6 @@
 
 enum { STACKS_SHOWN = 20, FRAMES_SHOWN = 16 };
 
-static enum profile_column sort_column;
-
-static int compare(const void *a, const void *b) {
-    const int64_t x = (*(const struct profile_stack *const *)a)->values[sort_column];
-    const int64_t y = (*(const struct profile_stack *const *)b)->values[sort_column];
-    return (x < y) - (x > y);
-}
-
 static void print_value(FILE *out, const struct profile_kind *kind, int64_t value) {
     char text[64];
     struct lr_print p;
@@ -35,17 +27,8 @@ static void print_value(FILE *out, const struct profile_kind *kind, int64_t valu
 }
 
 bool lr_profile_text(const struct profile *profile, const struct profile_kind *kind, FILE *out) {
-    const struct profile_stack **sorted = NULL;
     int64_t total = 0;
-    for (size_t i = 0; i < profile->stack_count; i++) {
-        sorted = lr_profile_grow(sorted, i, sizeof(void *));
-        sorted[i] = &profile->stacks[i];
-        total += profile->stacks[i].values[kind->column];
-    }
-    sort_column = kind->column;
-    if (profile->stack_count > 0) {
-        qsort(sorted, profile->stack_count, sizeof(void *), compare);
-    }
+    const struct profile_stack **sorted = lr_profile_sorted(profile, kind, &total);
     print_value(out, kind, total);
     fprintf(out, "  %s; %" PRIu64 " samples, one in %" PRIu64 " bytes", kind->title,
             profile->samples, profile->interval);

@@ -73,8 +73,16 @@ static int set_one(const struct page_link *link, const char *assignment, bool js
         return say_refusal(link->pid, name, equals + 1, answer.result);
     }
     const struct lr_report_option *option = find_option(name);
-    printf(json ? "{\"option\": \"%s\", \"value\": \"%s\"}\n" : "%s = %s\n", name,
-           option != NULL ? option->value : equals + 1);
+    const char *value = option != NULL ? option->value : equals + 1;
+    if (json) {
+        char quoted[2 * sizeof view.options[0].value];
+        struct lr_print p;
+        lr_print_init(&p, quoted, sizeof quoted, -1);
+        lr_report_quote(&p, value);
+        printf("{\"option\": \"%s\", \"value\": %s}\n", name, quoted);
+    } else {
+        printf("%s = %s\n", name, value);
+    }
     return TOOL_OK;
 }
 

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/attr.h"
 
@@ -34,6 +35,9 @@ int lr_tool_usage(const char *command, const char *format, ...) LR_PRINTF(2, 3);
 bool lr_tool_set_assignment(const char *assignment); // NAME=VALUE, refused as the library would
 bool lr_tool_set_preset(const char *name);
 bool lr_tool_set_preload(const char *library);
+
+// What `larder help options` shows.
+void lr_tool_print_options(FILE *out);
 
 // The path of the liblarder.so that belongs to this command; false if there is none.
 bool lr_tool_library(char *path, size_t bytes);

@@ -53,6 +53,8 @@ static const struct {
 enum { GRID = sizeof grid / sizeof *grid, SETTINGS = GRID + 1 };
 
 enum axis { FOR_SPEED, FOR_MEMORY, FOR_BALANCE };
+static const char *const axis_names[] = {
+    [FOR_SPEED] = "speed", [FOR_MEMORY] = "memory", [FOR_BALANCE] = "balanced"};
 
 struct setting {
     struct replay_setup setup;
@@ -228,34 +230,54 @@ static void print_change(double ratio, double spread) {
     printf(" %+7.1f %% +- %4.1f", (ratio - 1) * 100, spread * 100);
 }
 
-static void print_variable(const char *name, size_t length, const char *value) {
-    printf(" LARDER_");
+static void print_upper(const char *name, size_t length) {
+    printf("LARDER_");
     for (size_t i = 0; i < length; i++) {
         putchar(toupper((unsigned char)name[i]));
     }
+}
+
+static void print_assignment(const char *name, size_t length, const char *value, bool first) {
+    (void)first;
+    putchar(' ');
+    print_upper(name, length);
     printf("=%s", value);
 }
 
-static void print_recommendation(const struct setting *setting) {
-    printf("  larder run");
+static void print_member(const char *name, size_t length, const char *value, bool first) {
+    printf(first ? "\"" : ", \"");
+    print_upper(name, length);
+    printf("\": \"%s\"", value);
+}
+
+// The variables of the environment that make the setting.
+static void each_variable(const struct setting *setting,
+                          void (*print)(const char *name, size_t length, const char *value,
+                                        bool first)) {
+    bool first = true;
+    for (size_t i = 0; i < lr_preset_option_count; i++) {
+        const struct preset_option *option = &lr_preset_options[i];
+        if (setting->setup.preset != NULL && strcmp(option->preset, setting->setup.preset) == 0) {
+            print(option->name, strlen(option->name), option->value, first);
+            first = false;
+        }
+    }
+    for (size_t i = 0; i < setting->setup.assignment_count; i++) {
+        const size_t name = strcspn(setting->assignments[i], "=");
+        print(setting->assignments[i], name, setting->assignments[i] + name + 1, first);
+        first = false;
+    }
+}
+
+static void print_command(const struct setting *setting) {
+    printf("larder run");
     if (setting->setup.preset != NULL) {
         printf(" --preset %s", setting->setup.preset);
     }
     for (size_t i = 0; i < setting->setup.assignment_count; i++) {
         printf(" --opt %s", setting->assignments[i]);
     }
-    printf(" -- PROGRAM\n ");
-    for (size_t i = 0; i < lr_preset_option_count; i++) {
-        const struct preset_option *option = &lr_preset_options[i];
-        if (setting->setup.preset != NULL && strcmp(option->preset, setting->setup.preset) == 0) {
-            print_variable(option->name, strlen(option->name), option->value);
-        }
-    }
-    for (size_t i = 0; i < setting->setup.assignment_count; i++) {
-        const size_t name = strcspn(setting->assignments[i], "=");
-        print_variable(setting->assignments[i], name, setting->assignments[i] + name + 1);
-    }
-    putchar('\n');
+    printf(" -- PROGRAM");
 }
 
 static bool is_sure(const struct search *s, const struct setting *setting) {
@@ -275,14 +297,17 @@ static const struct setting *best_that_is_sure(const struct search *s) {
     return found;
 }
 
-static void print_result(const struct search *s) {
+static double base_median(const struct search *s, size_t field) {
+    return lr_replay_median(&s->settings[0].setup, field);
+}
+
+static void print_text(const struct search *s, const struct setting *winner, bool sure) {
     static const char *const axes[] = {"time", "peak memory", "the mean of time and peak memory"};
-    const struct replay_setup *base = &s->settings[0].setup;
     double spread = 0;
     printf("%-40s %6s %18s %18s\n", "", "ROUNDS", "TIME", "PEAK MEMORY");
-    printf("%-40s %6u %16.3f s %14.1f MiB\n", "default", base->rounds,
-           lr_replay_median(base, REPLAY_FIELD(wall_ns)) / 1e9,
-           lr_replay_median(base, REPLAY_FIELD(peak_bytes)) / (1 << 20));
+    printf("%-40s %6u %16.3f s %14.1f MiB\n", "default", s->settings[0].setup.rounds,
+           base_median(s, REPLAY_FIELD(wall_ns)) / 1e9,
+           base_median(s, REPLAY_FIELD(peak_bytes)) / (1 << 20));
     for (unsigned i = 1; i < s->count; i++) {
         const struct setting *setting = &s->settings[i];
         if (setting->setup.rounds == 0) {
@@ -296,22 +321,53 @@ static void print_result(const struct search *s) {
         }
         putchar('\n');
     }
-    const struct setting *winner = best_that_is_sure(s);
-    const bool sure = winner != NULL;
-    if (!sure) {
-        winner = best(s, NULL);
-    }
     const double ratio = compare(s, winner, s->axis, &spread);
     printf("\n%s: %s, %s %+.1f %% +- %.1f %%\n",
            sure ? "better than the default"
                 : "no setting is better than the default beyond the noise; the best was",
            winner->setup.name, axes[s->axis], (ratio - 1) * 100, spread * 100);
     if (sure) {
-        print_recommendation(winner);
+        printf("  ");
+        print_command(winner);
+        printf("\n ");
+        each_variable(winner, print_assignment);
+        putchar('\n');
     }
 }
 
-static int tune(const char *path, enum axis axis, double budget) {
+static void print_ratio(const struct search *s, const struct setting *setting, const char *name,
+                        enum axis axis) {
+    double spread = 0;
+    const double ratio = compare(s, setting, axis, &spread);
+    printf(", \"%s\": {\"ratio\": %.4f, \"noise\": %.4f}", name, ratio, spread);
+}
+
+static void print_json(const struct search *s, const struct setting *winner, bool sure) {
+    printf("{\"for\": \"%s\",\n \"default\": {\"rounds\": %u, \"wall_ns\": %.0f, "
+           "\"peak_bytes\": %.0f},\n \"settings\": [",
+           axis_names[s->axis], s->settings[0].setup.rounds, base_median(s, REPLAY_FIELD(wall_ns)),
+           base_median(s, REPLAY_FIELD(peak_bytes)));
+    for (unsigned i = 1; i < s->count; i++) {
+        const struct setting *setting = &s->settings[i];
+        printf("%s\n  {\"name\": \"%s\", \"rounds\": %u", i == 1 ? "" : ",", setting->setup.name,
+               setting->setup.rounds);
+        if (setting->setup.rounds > 0) {
+            print_ratio(s, setting, "time", FOR_SPEED);
+            print_ratio(s, setting, "peak_memory", FOR_MEMORY);
+        }
+        putchar('}');
+    }
+    printf("],\n \"best\": {\"name\": \"%s\", \"better\": %s", winner->setup.name,
+           sure ? "true" : "false");
+    print_ratio(s, winner, "gain", s->axis);
+    printf(", \"command\": \"");
+    print_command(winner);
+    printf("\", \"environment\": {");
+    each_variable(winner, print_member);
+    puts("}}}");
+}
+
+static int tune(const char *path, enum axis axis, double budget, bool json) {
     int status = TOOL_FAILED;
     struct search s = {.axis = axis, .settings = calloc(SETTINGS, sizeof *s.settings)};
     if (s.settings == NULL) {
@@ -320,7 +376,8 @@ static int tune(const char *path, enum axis axis, double budget) {
     }
     s.plan = lr_plan_load(path, &s.fd);
     if (s.plan != NULL && search(&s, budget)) {
-        print_result(&s);
+        const struct setting *sure = best_that_is_sure(&s);
+        (json ? print_json : print_text)(&s, sure != NULL ? sure : best(&s, NULL), sure != NULL);
         status = TOOL_OK;
     }
     free(s.settings);
@@ -328,17 +385,18 @@ static int tune(const char *path, enum axis axis, double budget) {
 }
 
 int lr_cmd_tune(int argc, char **argv) {
-    static const char *const names[] = {
-        [FOR_SPEED] = "speed", [FOR_MEMORY] = "memory", [FOR_BALANCE] = "balanced"};
     static const struct option options[] = {{"for", required_argument, NULL, 'f'},
                                             {"budget", required_argument, NULL, 'b'},
+                                            {"json", no_argument, NULL, 'j'},
                                             {NULL, 0, NULL, 0}};
     unsigned axis = FOR_BALANCE;
     double budget = BUDGET_SECONDS;
+    bool json = false;
     for (int letter; (letter = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        bool good = letter == 'b' && lr_argument_seconds(optarg, &budget);
+        bool good = letter == 'j' || (letter == 'b' && lr_argument_seconds(optarg, &budget));
+        json |= letter == 'j';
         if (letter == 'f') {
-            for (axis = 0; axis <= FOR_BALANCE && strcmp(optarg, names[axis]) != 0; axis++) {
+            for (axis = 0; axis <= FOR_BALANCE && strcmp(optarg, axis_names[axis]) != 0; axis++) {
             }
             good = axis <= FOR_BALANCE;
         }
@@ -349,5 +407,5 @@ int lr_cmd_tune(int argc, char **argv) {
     if (argc - optind != 1) {
         return lr_tool_usage("tune", "tune takes one recording");
     }
-    return tune(argv[optind], (enum axis)axis, budget);
+    return tune(argv[optind], (enum axis)axis, budget, json);
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Every command of commands.def is in help, in the man page and in the completion, and these name
-# no other; every exit status of tool.h is in the man page.
+# Every command of commands.def is in help, in the man page and in the completion, with its options,
+# and these name no other; every exit status of tool.h is in the man page.
 . "$(dirname "$0")/lib.sh"
 tool=$(cd "$(dirname "$0")/../../src/tool" && pwd)
 
@@ -19,15 +19,39 @@ same "larder.1" "$(sed -n '/^\.SH COMMANDS/,/^\.SH EXIT/p' "$tool/larder.1" | gr
 same "larder.bash" "$(bash -c 'source "$1"; COMP_WORDS=(larder ""); COMP_CWORD=1; _larder
     printf "%s\n" "${COMPREPLY[@]}"' bash "$tool/larder.bash")"
 
+# flags: the long options in its input.
+flags() { { grep -oE -- '--[a-z]+' || true; } | sort -u | xargs; }
+complete_as() { # words of the command line, the last of which is completed
+    bash -c 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _larder
+        printf "%s\n" "${COMPREPLY[@]}"' bash "$tool/larder.bash" "$@"
+}
+
 for command in $commands; do
     expect 0 "$LARDER" help "$command"
     has "^usage: larder $command"
+    known=$(sed -n '/^usage/p' "$TMP/out" | flags)
+    in_man=$(awk -v command="$command" '/^\.SH/ { inside = 0 }
+        /^\.TP/ { getline; inside = $2 == command }
+        inside { gsub(/\\-/, "-"); print }' "$tool/larder.1" | flags)
+    [ "$in_man" = "$known" ] || fail "larder.1 says '$in_man' of $command, its usage '$known'"
+    completed=$(complete_as "$LARDER" "$command" -- | flags)
+    [ "$completed" = "$known" ] || fail "larder.bash completes $command to '$completed', not '$known'"
     expect 0 "$LARDER" "$command" --help
     has "^usage: larder $command"
 done
 for status in $(sed -nE 's/^ +TOOL_[A-Z_]+ = ([0-9]+),.*/\1/p' "$tool/tool.h"); do
     grep -qx "\.B $status" "$tool/larder.1" || fail "larder.1 does not explain exit status $status"
 done
+
+# Options of Larder: all of them, and those that a running process can change.
+options=$(sed -nE 's/^OPTION\(([a-z_]+),.*/\1/p' "$tool/../conf/options.def" | sort)
+expect 0 "$LARDER" help options
+[ "$(sed -nE 's/^([a-z_]+) .*(any time|at start).*/\1/p' "$TMP/out" | sort)" = "$options" ] ||
+    fail "larder help options has others than options.def"
+[ "$(complete_as "$LARDER" run --opt '' | sed 's/=$//' | sort)" = "$options" ] ||
+    fail "larder.bash completes run --opt to other names"
+[ "$(complete_as "$LARDER" set 1 heap_)" = heap_limit= ] || fail "larder.bash: set"
+[ -z "$(complete_as "$LARDER" set 1 pool_s)" ] || fail "larder.bash: set of what is read at start"
 
 expect 0 "$LARDER" --version
 has '^larder [0-9]+\.[0-9]+\.[0-9]+$'

@@ -42,10 +42,33 @@ for string in site_leak site_churn site_fragment inuse_space pinned_span_space; 
     { gzip -dc "$TMP/heap.pb.gz" 2>/dev/null || cat "$TMP/heap.pb.gz"; } |
         grep -qa "$string" || fail "no $string in the profile for pprof"
 done
-if command -v go >/dev/null && go tool pprof -h 2>&1 | grep -q sample_index; then
-    HOME=$TMP expect 0 go tool pprof -top -sample_index=alloc_space "$TMP/heap.pb.gz"
-    sed -n '/flat%/{n;p}' "$TMP/out" | grep -q 'site_churn$' || fail "pprof names another one first"
+
+expect 0 "$LARDER" profile --kind allocated --raw "$TMP/raw" -o "$TMP/heap.json"
+if command -v python3 >/dev/null; then
+    python3 -c 'import json, sys
+p = json.load(open(sys.argv[1]))
+first = p["stacks"][0]
+assert first["frames"][0] == "site_churn" and "main" in first["frames"], first
+assert p["column"] == "bytes" and p["total"] == sum(s["bytes"] for s in p["stacks"]), p["total"]
+assert first["live_bytes"] == 0 and first["freed_objects"] == first["objects"], first' \
+        "$TMP/heap.json" || fail "the JSON is not as it should be"
 fi
+
+pprof=
+if command -v go >/dev/null && go tool pprof -h 2>&1 | grep -q sample_index; then
+    pprof=yes
+else
+    echo "no go: what go tool pprof makes of a profile is not looked at"
+fi
+# pprof_first FILE VALUES SITE LEAST MOST: what go tool pprof has on top, and its bytes.
+pprof_first() {
+    [ -n "$pprof" ] || return 0
+    HOME=$TMP PPROF_TMPDIR=$TMP expect 0 go tool pprof -top -unit=B -sample_index="$2" "$1"
+    sed -n '/flat%/{n;p}' "$TMP/out" | awk -v site="$3" -v least="$4" -v most="$5" '
+        { exit !($NF == site && $1 + 0 >= least && $1 + 0 <= most) }' ||
+        fail "pprof, $2: the first is not $3 with $4 to $5 bytes"
+}
+pprof_first "$TMP/heap.pb.gz" alloc_space site_churn 90e6 110e6
 
 # What is no profile, or only the beginning of one, is refused.
 head -c 300 "$TMP/raw" >"$TMP/cut"
@@ -78,11 +101,25 @@ kill -INT "$profiler"
 wait "$profiler" || fail "larder profile PID"
 { gzip -dc "$TMP/live.pb.gz" 2>/dev/null || cat "$TMP/live.pb.gz"; } | grep -qa site_leak ||
     fail "no site_leak in the profile of the process"
+pprof_first "$TMP/live.pb.gz" alloc_space site_churn 90e6 110e6
+pprof_first "$TMP/live.pb.gz" inuse_space site_leak 18e6 22e6
 "$LARDER" stat --json "$pid" >"$TMP/out"
 has '"profile", *"value": *"0"'
 has_not '"profile_interval", *"value": *"8 KiB"'
 # Sampled blocks are still known; no file is left open.
 [ -z "$(find "/proc/$pid/fd" -lname '*larder-profile*')" ] || fail "the profile is still open"
+# Ended by another signal it leaves nothing switched on either; what it cannot write it says at once.
+"$LARDER" profile --seconds 60 -o "$TMP/short.txt" "$pid" 2>"$TMP/err" &
+profiler=$!
+PIDS+=("$profiler")
+wait_for 20 bash -c "'$LARDER' stat --json $pid | grep -qE '\"profile\", *\"value\": *\"1\"'"
+kill -TERM "$profiler"
+wait "$profiler" || fail "larder profile PID, ended by SIGTERM"
+grep -q ' samples, one in ' "$TMP/short.txt" || fail "no profile after SIGTERM"
+"$LARDER" stat --json "$pid" >"$TMP/out"
+has '"profile", *"value": *"0"'
+expect 1 "$LARDER" profile --seconds 59 -o "$TMP/missing/heap.svg" "$pid"
+has 'cannot write' err
 kill "$pid"
 expect 3 "$LARDER" profile --seconds 1 $$
 expect 2 "$LARDER" profile --kind growth $$

@@ -14,6 +14,17 @@ has '^better than the default: .*, peak memory -[1-9][0-9]*\.[0-9] % '
 has '^  larder run (--preset memory|--opt [a-z_]+=[0-9A-Za-z]+).* -- PROGRAM$'
 has '^  LARDER_[A-Z_]+=[0-9A-Za-z]+'
 
+if command -v python3 >/dev/null; then
+    expect 0 "$LARDER" tune --for memory --budget 0.2 --json "$TMP/trace"
+    python3 -c 'import json, sys
+t = json.load(open(sys.argv[1]))
+best = t["best"]
+named = [s for s in t["settings"] if s["name"] == best["name"]]
+assert t["for"] == "memory" and named[0]["peak_memory"] == best["gain"], t
+assert best["command"].endswith(" -- PROGRAM") and all(k.startswith("LARDER_") for k in best["environment"])' \
+        "$TMP/out" || fail "the JSON is not as it should be"
+fi
+
 expect 1 "$LARDER" tune "$TMP/calls"
 expect 2 "$LARDER" tune --for beauty "$TMP/trace"
 expect 2 "$LARDER" tune
