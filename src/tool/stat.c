@@ -93,7 +93,8 @@ static int print(const struct page_link *link, const struct request *request,
     return error == 0 ? TOOL_OK : TOOL_FAILED;
 }
 
-static bool parse(int argc, char **argv, struct request *out) {
+// TOOL_OK, or TOOL_USAGE with a line said.
+static int parse(int argc, char **argv, struct request *out) {
     static const struct option options[] = {
         {"json", no_argument, NULL, 'j'},
         {"openmetrics", no_argument, NULL, 'o'},
@@ -120,19 +121,19 @@ static bool parse(int argc, char **argv, struct request *out) {
             break;
         case 'i':
             if (!lr_argument_seconds(optarg, &out->interval)) {
-                return false;
+                return lr_tool_usage("stat", "--interval cannot be '%s'", optarg);
             }
             break;
         case 'c':
             if (!lr_argument_number(optarg, &out->count)) {
-                return false;
+                return lr_tool_usage("stat", "--count cannot be '%s'", optarg);
             }
             break;
         default:
-            return false;
+            return lr_tool_usage("stat", "stat does not understand this");
         }
     }
-    return true;
+    return TOOL_OK;
 }
 
 static void pause_for(double seconds) {
@@ -146,13 +147,14 @@ int lr_cmd_stat(int argc, char **argv) {
     struct request request = {.format = LARDER_FORMAT_TEXT};
     struct page_link link;
     pid_t pid;
-    if (!parse(argc, argv, &request)) {
-        return lr_tool_usage("stat", "stat does not understand this");
+    int status = parse(argc, argv, &request);
+    if (status != TOOL_OK) {
+        return status;
     }
     if (optind != argc - 1 || !lr_argument_pid(argv[optind], &pid)) {
         return lr_tool_usage("stat", "stat takes one process id");
     }
-    int status = lr_page_open(pid, &link, false);
+    status = lr_page_open(pid, &link, false);
     if (status != TOOL_OK) {
         return status;
     }

@@ -457,8 +457,11 @@ int lr_cmd_top(int argc, char **argv) {
     pid_t pid = 0;
     screen.delay = 1;
     for (int letter; (letter = getopt_long(argc, argv, "d:", options, NULL)) != -1;) {
-        if (letter != 'd' || !lr_argument_seconds(optarg, &screen.delay)) {
+        if (letter != 'd') {
             return lr_tool_usage("top", "top does not understand this");
+        }
+        if (!lr_argument_seconds(optarg, &screen.delay)) {
+            return lr_tool_usage("top", "--delay cannot be '%s'", optarg);
         }
     }
     if (argc - optind > 1 || (optind < argc && !lr_argument_pid(argv[optind], &pid))) {

@@ -99,8 +99,10 @@ int lr_cmd_trace(int argc, char **argv) {
             path = optarg;
         } else if (letter == 'm') {
             memory = optarg;
-        } else if (letter != 's' || !lr_argument_seconds(optarg, &seconds)) {
+        } else if (letter != 's') {
             return lr_tool_usage("trace", "trace does not understand this");
+        } else if (!lr_argument_seconds(optarg, &seconds)) {
+            return lr_tool_usage("trace", "--seconds cannot be '%s'", optarg);
         }
     }
     if (argc - optind != 1 || !lr_argument_pid(argv[optind], &pid) || path == NULL) {

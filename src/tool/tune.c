@@ -401,7 +401,9 @@ int lr_cmd_tune(int argc, char **argv) {
             good = axis <= FOR_BALANCE;
         }
         if (!good) {
-            return lr_tool_usage("tune", "tune does not understand this");
+            return letter == '?' ? lr_tool_usage("tune", "tune does not understand this")
+                                 : lr_tool_usage("tune", "--%s cannot be '%s'",
+                                                 letter == 'f' ? "for" : "budget", optarg);
         }
     }
     if (argc - optind != 1) {

@@ -23,6 +23,13 @@ for command in stat ps trim set profile doctor run; do
     has "^larder $command: .*--nonsense" err
     has "^usage: larder $command " err
 done
+for wrong in "stat --interval" "stat --count" "top --delay" "trace --seconds" "tune --budget" \
+    "tune --for" "profile --seconds"; do
+    "$LARDER" help | grep "^  ${wrong% *} " >/dev/null || continue # top, where there is no ncurses
+    # shellcheck disable=SC2086
+    expect 2 "$LARDER" $wrong never 1
+    has "^larder: ${wrong#* } cannot be 'never'" err
+done
 
 if [ "$(id -u)" -ne 0 ]; then
     echo "other users and namespaces: needs root"
