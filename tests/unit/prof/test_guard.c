@@ -132,6 +132,22 @@ START_TEST(test_guard__wrong_frees_are_told_with_stacks) {
 }
 END_TEST
 
+// What guards cost is bounded, however much is allocated: at one in 8 MiB two milliseconds lie
+// between two of them.
+START_TEST(test_guard__a_hurry_gets_no_more_of_them) {
+    EXPECT_INT(lr_option_set("guard_sample", 8 << 20), ==, 0);
+    const uint64_t start_ms = test_now_ms();
+    unsigned count = 0;
+    for (unsigned i = 0; i < 200000; i++) { // a sample in a thousand
+        char *const block = larder_malloc(8000);
+        count += is_guarded(block);
+        larder_free(block);
+    }
+    EXPECT_UINT(count, >, 0);
+    EXPECT_UINT(count, <=, (test_now_ms() - start_ms) / 2 + 2);
+}
+END_TEST
+
 static void go_on(void *unused) {
     (void)unused;
     EXPECT_INT(lr_option_set("on_error", LR_ON_ERROR_REPORT), ==, 0);
@@ -461,6 +477,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_guard__what_does_not_fault_is_seen_at_the_free);
     test_add(suite, test_guard__use_after_free_faults);
     test_add(suite, test_guard__wrong_frees_are_told_with_stacks);
+    test_add(suite, test_guard__a_hurry_gets_no_more_of_them);
     test_add(suite, test_guard__reports_alone_let_the_program_go_on);
     test_add(suite, test_guard__contents_sizes_and_alignments_are_ordinary);
     test_add(suite, test_guard__places_are_bounded_and_reused_late);
