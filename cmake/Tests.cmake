@@ -103,6 +103,15 @@ function(larder_fault_program target)
   target_link_libraries(${target} PRIVATE larder_internal)
 endfunction()
 
+# A Check program whose library meets a kernel with pages of 64 KiB, see model/wide_pages.c.
+function(larder_wide_program target source)
+  larder_test_program(${target} "${source};${PROJECT_SOURCE_DIR}/tests/model/wide_pages.c")
+  foreach(call sysconf mmap munmap mprotect madvise mremap syscall)
+    target_link_options(${target} PRIVATE -Wl,--wrap=${call})
+  endforeach()
+  target_link_libraries(${target} PRIVATE larder_test_support larder_internal)
+endfunction()
+
 # The same as a static executable.
 function(larder_static_program target source)
   larder_test_program(${target} "${source}")

@@ -64,9 +64,11 @@ static void unlink_live_locked(struct span *span) {
 }
 
 void *lr_pages_alloc(size_t size, size_t align) {
-    size_t front = lr_max(align, LR_PAGE_BYTES);
-    size_t room = lr_align_up(lr_max(size, 1), lr_os_page_bytes());
-    size_t pages = (front + room + lr_os_page_bytes() + LR_PAGE_BYTES - 1) >> LR_PAGE_SHIFT;
+    // Guards are whole OS pages, which may be larger than ours.
+    size_t os_page = lr_os_page_bytes();
+    size_t front = lr_max(align, lr_max(os_page, LR_PAGE_BYTES));
+    size_t room = lr_align_up(lr_max(size, 1), os_page);
+    size_t pages = (front + room + os_page + LR_PAGE_BYTES - 1) >> LR_PAGE_SHIFT;
     struct span *span =
         lr_span_alloc_private(pages, front >> LR_PAGE_SHIFT, 0, sizeof(struct block_pages));
     if (span == NULL) {

@@ -83,12 +83,15 @@ static size_t slot_bytes(unsigned size_class) {
     return size_class == EMPTY_CLASS ? EMPTY_SLOT_BYTES : lr_classes[size_class].bytes;
 }
 
+// A guard, and what a slab consists of: an OS page may be larger than ours.
+static size_t unit_pages(void) { return lr_max(lr_os_page_bytes() >> LR_PAGE_SHIFT, 1); }
+
 static size_t slab_pages(unsigned size_class) {
     size_t pages = SLAB_PAGES_MIN;
     while (pages * LR_PAGE_BYTES / slot_bytes(size_class) < SLOTS_MIN) {
         pages = 2 * pages + 1; // with the guard page a power of two, which packs huge pages
     }
-    return pages;
+    return lr_align_up(pages, unit_pages());
 }
 
 static uint32_t slot_count(unsigned size_class) {
@@ -162,15 +165,16 @@ static struct slab *make_slab(unsigned size_class) {
     size_t bytes = pages * LR_PAGE_BYTES;
     uint32_t slots = slot_count(size_class);
     size_t records = sizeof(struct slab) + words_of(slots) * 8 + slots * sizeof(uint16_t);
-    struct span *span = lr_span_alloc_private(pages + 1, 1, (uint8_t)size_class, records);
+    size_t guard = unit_pages();
+    struct span *span = lr_span_alloc_private(pages + guard, guard, (uint8_t)size_class, records);
     if (span == NULL) {
         return NULL;
     }
     if (size_class == EMPTY_CLASS) {
-        lr_os_guard(lr_span_start(span), bytes + LR_PAGE_BYTES);
+        lr_os_guard(lr_span_start(span), lr_span_bytes(span));
     } else {
         make_zero(span, bytes);
-        lr_os_guard(lr_span_start(span) + bytes, LR_PAGE_BYTES);
+        lr_os_guard(lr_span_start(span) + bytes, guard << LR_PAGE_SHIFT);
     }
     struct slab *slab = slab_of(span);
     slab->slots = slots;
