@@ -31,7 +31,7 @@ struct huge_page {
     uint16_t clean_count; // bits set in clean
     uint16_t longest;     // longest run of pages not used
     uint8_t state;        // enum huge_state
-    uint8_t list;         // which set of lists it is on, span_heap.c
+    uint8_t list;         // which set of lists it is on, filler.c
     uint32_t next;        // huge page numbers; 0 ends a list, because page 0 holds the maps
     uint32_t prev;
     uint32_t run; // HUGE_FREE: huge pages in the run, valid at its first and last member

@@ -9,6 +9,7 @@
 
 struct span_heap_counts {
     size_t used_pages;       // in spans
+    size_t claimed_pages;    // of them, those on their way to the system
     size_t free_dirty_pages; // free and resident
     size_t free_clean_pages; // free, returned or never touched
     // Since lr_span_heap_take_recent() was last called:

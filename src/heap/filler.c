@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+// A new span goes into the partly used huge page with the smallest free run that fits, so that
+// others empty. Order of choice for less than a huge page:
+//   partly used and mostly resident  >  resident empty huge page  >  partly used, mostly returned
+//   >  returned or fresh huge page  >  new pool
+// so memory that is there is used before memory is touched anew.
+#include "heap/filler.h"
+
+#include <string.h>
+
+#include "base/bits.h"
+#include "heap/huge_page.h"
+#include "heap/runs.h"
+#include "heap/thp.h"
+
+enum { FILL_LISTS = LR_PAGES_PER_HUGE, FILL_WORDS = FILL_LISTS / 64 };
+
+// Partly used huge pages by the length of their longest free run (1 to 255).
+struct fill_set {
+    uint32_t head[FILL_LISTS];
+    uint64_t filled[FILL_WORDS];
+};
+
+static struct {
+    struct fill_set fill[RUN_KINDS]; // RUN_CLEAN: most of the free pages are clean
+    size_t thp_borders; // places where what the kernel was told changes: it splits a mapping there
+} filler;               // guarded by: lr_span_heap_lock
+
+struct span_heap_counts lr_filler_counts; // guarded by: lr_span_heap_lock
+
+static struct huge_page *huge_at(size_t huge) { return &lr_window.huge_pages[huge]; }
+
+static void fill_link(uint32_t number) {
+    struct huge_page *huge = huge_at(number);
+    unsigned free_pages = LR_PAGES_PER_HUGE - huge->used_count;
+    huge->list = huge->clean_count * 2U > free_pages ? RUN_CLEAN : RUN_DIRTY;
+    struct fill_set *set = &filler.fill[huge->list];
+    huge->prev = 0;
+    huge->next = set->head[huge->longest];
+    if (huge->next != 0) {
+        huge_at(huge->next)->prev = number;
+    }
+    set->head[huge->longest] = number;
+    set->filled[huge->longest / 64] |= (uint64_t)1 << (huge->longest % 64);
+    huge->state = HUGE_PARTIAL;
+    lr_filler_counts.huge_partial++;
+}
+
+static void fill_unlink(uint32_t number) {
+    struct huge_page *huge = huge_at(number);
+    struct fill_set *set = &filler.fill[huge->list];
+    if (huge->next != 0) {
+        huge_at(huge->next)->prev = huge->prev;
+    }
+    if (huge->prev != 0) {
+        huge_at(huge->prev)->next = huge->next;
+    } else {
+        set->head[huge->longest] = huge->next;
+        if (huge->next == 0) {
+            set->filled[huge->longest / 64] &= ~((uint64_t)1 << (huge->longest % 64));
+        }
+    }
+    lr_filler_counts.huge_partial--;
+}
+
+// Takes the huge page off whatever list it is on, before its bits change.
+static void detach(uint32_t number) {
+    switch (huge_at(number)->state) {
+    case HUGE_PARTIAL:
+        fill_unlink(number);
+        break;
+    case HUGE_FREE:
+        lr_runs_take_first(number);
+        break;
+    case HUGE_FULL:
+        lr_filler_counts.huge_full--;
+        break;
+    default:
+        break;
+    }
+}
+
+// Puts the huge page where its bits say it belongs.
+static void settle(uint32_t number) {
+    struct huge_page *huge = huge_at(number);
+    if (huge->used_count == 0) {
+        lr_runs_add(number, 1, huge->clean_count == LR_PAGES_PER_HUGE ? RUN_CLEAN : RUN_DIRTY);
+    } else if (huge->used_count == LR_PAGES_PER_HUGE) {
+        huge->state = HUGE_FULL;
+        lr_filler_counts.huge_full++;
+    } else {
+        fill_link(number);
+    }
+}
+
+// Calls for each huge page's part of [first, first+pages): its number, first page in it, length.
+#define FOR_EACH_PART(number, at, length, first, pages)                                            \
+    for (size_t left_ = (pages), page_ = (first), number = page_ / LR_PAGES_PER_HUGE,              \
+                at = page_ % LR_PAGES_PER_HUGE, length = lr_min(left_, LR_PAGES_PER_HUGE - at);    \
+         left_ > 0; left_ -= length, page_ += length, number = page_ / LR_PAGES_PER_HUGE,          \
+                at = page_ % LR_PAGES_PER_HUGE, length = lr_min(left_, LR_PAGES_PER_HUGE - at))
+
+// Returns how many of the pages were clean.
+static size_t take_range(size_t first, size_t pages) {
+    size_t clean = 0;
+    FOR_EACH_PART(number, at, length, first, pages) {
+        detach((uint32_t)number);
+        clean += lr_huge_take(huge_at(number), (unsigned)at, (unsigned)length);
+        settle((uint32_t)number);
+    }
+    lr_filler_counts.used_pages += pages;
+    lr_filler_counts.free_clean_pages -= clean;
+    lr_filler_counts.free_dirty_pages -= pages - clean;
+    return clean;
+}
+
+// As take_range(), for a user of the heap: it is demand.
+static size_t take_for_span(size_t first, size_t pages) {
+    size_t clean = take_range(first, pages);
+    struct span_heap_counts *counts = &lr_filler_counts;
+    counts->taken_pages += pages;
+    counts->taken_clean += clean;
+    counts->peak_used_pages =
+        lr_max(counts->peak_used_pages, counts->used_pages - counts->claimed_pages);
+    return clean;
+}
+
+void lr_filler_give(size_t first, size_t pages, bool clean) {
+    FOR_EACH_PART(number, at, length, first, pages) {
+        detach((uint32_t)number);
+        lr_huge_give(huge_at(number), (unsigned)at, (unsigned)length, clean);
+        settle((uint32_t)number);
+    }
+    lr_filler_counts.used_pages -= pages;
+    *(clean ? &lr_filler_counts.free_clean_pages : &lr_filler_counts.free_dirty_pages) += pages;
+}
+
+// A partly used huge page that has a free run of at least `pages`; 0 if none.
+static uint32_t fill_find(enum run_kind kind, unsigned pages) {
+    const struct fill_set *set = &filler.fill[kind];
+    for (unsigned w = pages / 64; w < FILL_WORDS; w++) {
+        uint64_t word = set->filled[w];
+        if (w == pages / 64) {
+            word &= ~(uint64_t)0 << (pages % 64);
+        }
+        if (word != 0) {
+            return set->head[w * 64 + (unsigned)__builtin_ctzl(word)];
+        }
+    }
+    return 0;
+}
+
+// Finds room for less than a huge page; the page number, 0 if there is none.
+static size_t find_part(unsigned pages, unsigned align) {
+    unsigned wanted = pages + align - 1;
+    for (enum run_kind kind = RUN_DIRTY; kind < RUN_KINDS; kind++) {
+        uint32_t number = wanted < LR_PAGES_PER_HUGE ? fill_find(kind, wanted) : 0;
+        if (number != 0) {
+            unsigned at = lr_huge_find(huge_at(number), pages, align);
+            return (size_t)number * LR_PAGES_PER_HUGE + at;
+        }
+        number = lr_runs_take(1, 1, kind);
+        if (number != 0) {
+            return (size_t)number * LR_PAGES_PER_HUGE;
+        }
+    }
+    return 0;
+}
+
+static size_t find_whole(uint32_t count, uint32_t align) {
+    uint32_t number = lr_runs_take(count, align, RUN_DIRTY);
+    if (number == 0 && align == 1) {
+        number = lr_runs_take_joined(count);
+    }
+    if (number == 0) {
+        number = lr_runs_take(count, align, RUN_CLEAN);
+    }
+    return (size_t)number * LR_PAGES_PER_HUGE;
+}
+
+// A process may have 65,530 mappings, and most are for the program.
+enum { THP_BORDERS_MOST = 8192 };
+
+// Notes what the kernel is told of the huge page; false if that would take too many mappings.
+static bool note_thp(uint32_t number, enum huge_thp told) {
+    struct huge_page *huge = huge_at(number);
+    unsigned left = huge_at(number - 1)->thp;
+    unsigned right = huge_at(number + 1)->thp;
+    unsigned before = (left != huge->thp) + (unsigned)(right != huge->thp);
+    unsigned after = (left != told) + (unsigned)(right != told);
+    if (after > before && filler.thp_borders + after - before > THP_BORDERS_MOST) {
+        return false;
+    }
+    filler.thp_borders = filler.thp_borders + after - before;
+    huge->thp = (uint16_t)told;
+    return true;
+}
+
+// True if the kernel may back the huge page whole.
+static bool is_whole(const struct huge_page *huge, enum lr_thp_mode mode) {
+    return huge->thp == HUGE_ASKED || (mode == LR_THP_MODE_WHOLE && huge->thp == HUGE_AS_MAPPED);
+}
+
+// The first pages of a huge page that is clean are about to be taken, and not all of it. Where the
+// kernel backs it whole the rest becomes resident with them.
+static bool begin_huge_page(uint32_t number, size_t pages, uint32_t *asked) {
+    struct huge_page *huge = huge_at(number);
+    enum lr_thp_mode mode = lr_thp_mode();
+    if (mode == LR_THP_MODE_SMALL || huge->clean_count != LR_PAGES_PER_HUGE) {
+        return false;
+    }
+    LR_ASSERT(huge->state == HUGE_NONE); // find_part() and find_whole() took it off its run
+    bool told = is_whole(huge, mode);
+    // Blocks of 2 MiB and more are not asked for: some are touched here and there only.
+    bool small = pages < LR_PAGES_PER_HUGE;
+    if (!told && small && note_thp(number, HUGE_ASKED)) {
+        *asked = number;
+        told = true;
+    }
+    if (told) {
+        lr_huge_populate(huge);
+        lr_filler_counts.free_clean_pages -= LR_PAGES_PER_HUGE;
+        lr_filler_counts.free_dirty_pages += LR_PAGES_PER_HUGE;
+    }
+    return told;
+}
+
+struct filler_place lr_filler_take(size_t pages, size_t align) {
+    struct filler_place place = {0};
+    if (pages < LR_PAGES_PER_HUGE && align <= LR_PAGES_PER_HUGE) {
+        place.first = find_part((unsigned)pages, (unsigned)align);
+    } else {
+        size_t count = (pages + LR_PAGES_PER_HUGE - 1) / LR_PAGES_PER_HUGE;
+        size_t huge_align = lr_max(align / LR_PAGES_PER_HUGE, 1);
+        place.first = find_whole((uint32_t)count, (uint32_t)huge_align);
+        // Members beyond the pages wanted become partly used by take_range; none is left over.
+    }
+    if (place.first == 0) {
+        return place;
+    }
+    size_t populated = 0; // clean pages that stop being so before they are taken
+    uint32_t last = (uint32_t)((place.first + pages - 1) / LR_PAGES_PER_HUGE);
+    if (pages % LR_PAGES_PER_HUGE != 0 && begin_huge_page(last, pages, &place.asked)) {
+        populated = pages % LR_PAGES_PER_HUGE;
+    }
+    place.clean = take_for_span(place.first, pages) + populated;
+    lr_filler_counts.taken_clean += populated;
+    return place;
+}
+
+void lr_filler_take_at(size_t first, size_t pages) { take_for_span(first, pages); }
+
+bool lr_filler_is_free(size_t first, size_t pages) {
+    if (first + pages > lr_load_relaxed(&lr_window.pages)) {
+        return false;
+    }
+    FOR_EACH_PART(number, at, length, first, pages) {
+        const struct huge_page *huge = huge_at(number);
+        bool free =
+            huge->state == HUGE_FREE || (huge->state == HUGE_PARTIAL &&
+                                         lr_huge_range_free(huge, (unsigned)at, (unsigned)length));
+        if (!free) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void lr_filler_add(uint32_t first, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        struct huge_page *huge = huge_at(first + i);
+        memset(huge->clean, 0xff, sizeof huge->clean);
+        huge->clean_count = LR_PAGES_PER_HUGE;
+        huge->longest = LR_PAGES_PER_HUGE;
+    }
+    lr_runs_add(first, count, RUN_CLEAN);
+    lr_filler_counts.free_clean_pages += (size_t)count * LR_PAGES_PER_HUGE;
+}
+
+size_t lr_filler_clean_tail(void) {
+    size_t end = lr_load_relaxed(&lr_window.pages) / LR_PAGES_PER_HUGE;
+    const struct huge_page *last = end > 0 ? huge_at(end - 1) : NULL;
+    bool free = last != NULL && last->state == HUGE_FREE && last->tag == RUN_CLEAN;
+    return free ? last->run : 0;
+}
+
+size_t lr_filler_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page, size_t *dirty) {
+    size_t pages = 0;
+    uint32_t run = lr_runs_longest(RUN_DIRTY);
+    if (run != 0) {
+        uint32_t count;
+        uint32_t whole = (uint32_t)lr_max(most / LR_PAGES_PER_HUGE, 1);
+        *first_page = (size_t)lr_runs_take_tail(run, whole, &count) * LR_PAGES_PER_HUGE;
+        pages = (size_t)count * LR_PAGES_PER_HUGE;
+    } else {
+        size_t end = lr_load_relaxed(&lr_window.pages) / LR_PAGES_PER_HUGE;
+        size_t number = lr_max(*cursor, lr_window.first_pool_page / LR_PAGES_PER_HUGE);
+        for (; pages == 0 && number < end; number += pages == 0) {
+            unsigned at;
+            if (huge_at(number)->state == HUGE_PARTIAL) {
+                pages = lr_huge_dirty_hole(huge_at(number), most, &at);
+                *first_page = number * LR_PAGES_PER_HUGE + at;
+            }
+        }
+        *cursor = (uint32_t)number;
+    }
+    if (pages != 0) {
+        *dirty = pages - take_range(*first_page, pages);
+        lr_filler_counts.claimed_pages += pages;
+    }
+    return pages;
+}
+
+bool lr_filler_refuse(uint32_t number) {
+    return is_whole(huge_at(number), lr_thp_mode()) && note_thp(number, HUGE_REFUSED);
+}

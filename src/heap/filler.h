@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packs the pages in use into few huge pages, so that others stay whole or empty and can go back.
+// All under the span-heap lock.
+#ifndef LARDER_HEAP_FILLER_H
+#define LARDER_HEAP_FILLER_H
+
+#include "heap/span_heap.h"
+
+// What of struct span_heap_counts is about pages is kept here, the rest in span_heap.c.
+extern struct span_heap_counts lr_filler_counts LR_HIDDEN;
+
+struct filler_place {
+    size_t first;   // page; 0: there is no room
+    size_t clean;   // of its pages, those that were clean
+    uint32_t asked; // huge page that the kernel is to be asked to back whole; 0: none
+};
+
+// Takes `pages` pages that begin at a multiple of `align` (a power of two), for a user of the heap.
+struct filler_place lr_filler_take(size_t pages, size_t align);
+// The same for pages that are free, says lr_filler_is_free().
+void lr_filler_take_at(size_t first, size_t pages);
+bool lr_filler_is_free(size_t first, size_t pages);
+
+void lr_filler_give(size_t first, size_t pages, bool clean);
+
+// Huge pages of a new pool, clean.
+void lr_filler_add(uint32_t first, uint32_t count);
+// Huge pages at the end of the last pool that are free and clean: a new pool joins them.
+size_t lr_filler_clean_tail(void);
+
+// lr_span_heap_claim_dirty() without the lock.
+size_t lr_filler_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page, size_t *dirty);
+// A part of the huge page is about to be returned: true if it has been backed whole so far, and the
+// kernel has to be told not to do that again.
+bool lr_filler_refuse(uint32_t number);
+
+#endif
