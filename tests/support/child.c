@@ -28,6 +28,23 @@ void test_child_mark_current(void) {
     signal(SIGALRM, SIG_DFL);
 }
 
+// In a build that counts coverage what a child runs counts too, also when abort() ends it.
+#if LARDER_COVERAGE
+void __gcov_dump(void);
+
+static void dump_and_end(int number) {
+    __gcov_dump();
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void count_when_aborted(void) { signal(SIGABRT, dump_and_end); }
+static void count(void) { __gcov_dump(); }
+#else
+static void count_when_aborted(void) {}
+static void count(void) {}
+#endif
+
 static _Noreturn void run_child(const int err_pipe[2], void (*body)(void *), void *arg) {
     test_child_mark_current();
     setpgid(0, 0);
@@ -35,7 +52,9 @@ static _Noreturn void run_child(const int err_pipe[2], void (*body)(void *), voi
     dup2(err_pipe[1], STDERR_FILENO);
     close(err_pipe[0]);
     close(err_pipe[1]);
+    count_when_aborted();
     body(arg);
+    count();
     _exit(0);
 }
 
