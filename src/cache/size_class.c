@@ -21,7 +21,7 @@ const struct class_info lr_classes[LR_CLASS_COUNT] = {
                 .pages = (span_pages),                                                             \
                 .objects = (count),                                                                \
                 .batch = BATCH(size),                                                              \
-                .most = MOST(size)},
+                .most = (uint16_t)MOST(size)},
 #include "cache/size_class.def"
 };
 
