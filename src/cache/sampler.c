@@ -81,6 +81,13 @@ static void *take_ordinary(struct thread_cache *cache, unsigned size_class) {
                                                         : lr_cache_refill(cache, size_class);
 }
 
+// What is taken from a bin this way it would have lost to malloc: it is in use, and worth growing
+// when it overflows.
+static void note_use(struct bin *bin) {
+    bin->hot = bin->warm = 1;
+    bin->fed = 1;
+}
+
 // Moves what may be handed out before the next sample: what the bin has, its newest on top, and
 // below it as many again from other tiers if that is all. So batches double up to the room there
 // is, as does the bin when these blocks are freed into it, and few calls need a slow path.
@@ -107,6 +114,7 @@ static void fill_ahead(struct thread_cache *cache, struct thread_sampler *sample
         memcpy(ahead->base + fetched, bin->top - held, held * sizeof *bin->top);
         bin->top -= held;
     }
+    note_use(bin);
     ahead->top = ahead->base + fetched + held;
     sampler->left[size_class] -= (uint32_t)(fetched + held);
 }
@@ -116,6 +124,7 @@ static void fill_ahead(struct thread_cache *cache, struct thread_sampler *sample
 static void *move_newest(struct thread_cache *cache, unsigned size_class, size_t count) {
     struct bin *bin = &cache->bins[size_class];
     bin->top -= count;
+    note_use(bin);
     if (count > 1) {
         struct sample_bin *ahead = &cache->sample_bins[size_class];
         memcpy(ahead->base, bin->top, (count - 1) * sizeof *bin->top);
