@@ -50,27 +50,26 @@ static unsigned per_site; // LARDER_TEST_FAULT_PER_SITE; 0: no limit
 static struct {
     _Atomic size_t offset;
     _Atomic unsigned calls;
+    atomic_bool told;
 } sites[SITES_MOST];
 
 long __real_syscall(long number, ...);
 
-static void tell_site(size_t offset) {
-    char line[24];
-    const int length = snprintf(line, sizeof line, "%zx\n", offset);
-    if (sites_file >= 0)
-        (void)__real_syscall(SYS_write, sites_file, line, (size_t)length);
-}
-
-// How often this place has called, this time included.
-static unsigned note_site(const void *site) {
+static size_t find_site(const void *site) {
     const size_t offset = (size_t)site - (size_t)&__executable_start;
     for (size_t i = offset % SITES_MOST;; i = (i + 1) % SITES_MOST) {
         size_t before = 0;
-        if (atomic_compare_exchange_strong(&sites[i].offset, &before, offset))
-            tell_site(offset);
-        else if (before != offset)
-            continue;
-        return ++sites[i].calls;
+        if (atomic_compare_exchange_strong(&sites[i].offset, &before, offset) || before == offset)
+            return i;
+    }
+}
+
+// This place has failed, or cannot.
+static void tell_site(size_t i) {
+    if (sites_file >= 0 && !atomic_exchange(&sites[i].told, true)) {
+        char line[24];
+        const int length = snprintf(line, sizeof line, "%zx\n", sites[i].offset);
+        (void)__real_syscall(SYS_write, sites_file, line, (size_t)length);
     }
 }
 
@@ -94,7 +93,8 @@ __attribute__((constructor(101))) static void arm_from_environment(void) {
 // only.
 static bool fails_at(const char *name, const void *site) {
     const unsigned first = armed_first;
-    const bool counts = note_site(site) <= per_site || per_site == 0;
+    const size_t place = find_site(site);
+    const bool counts = ++sites[place].calls <= per_site || per_site == 0;
     const unsigned call = counts ? ++calls : calls + 1;
     if (!counts && call <= first)
         return false;
@@ -102,6 +102,7 @@ static bool fails_at(const char *name, const void *site) {
         return false;
     const char *none = NULL;
     atomic_compare_exchange_strong(&hit, &none, name);
+    tell_site(place);
     return true;
 }
 
@@ -285,7 +286,7 @@ long __wrap_syscall(long number, ...) {
     va_end(list);
     const int error = error_of(number, a[0], a[1]);
     if (error == 0)
-        note_site(__builtin_return_address(0));
+        tell_site(find_site(__builtin_return_address(0)));
     else if (fails("syscall"))
         FAIL_WITH(error, -1);
     return __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
