@@ -181,9 +181,6 @@ bool lr_idle_drain(uint64_t now_ns) {
     if (lr_load_relaxed(&barrier_state) != 1 || lr_opt_idle_thread_ms() == 0) {
         return false;
     }
-    if (!lr_thread_state_is_ours() || !lr_os_proc_is_ours()) {
-        return false;
-    }
     // Ticks exclude each other, so plain.
     static uint64_t looked_ns;
     static bool more;
@@ -192,6 +189,9 @@ bool lr_idle_drain(uint64_t now_ns) {
     }
     looked_ns = now_ns;
     more = false;
+    if (!lr_thread_state_is_ours() || !lr_os_proc_is_ours()) {
+        return false;
+    }
     struct lr_rcu_node *node = &lr_thread_registry;
     do {
         // The lock is held for one record at a time: fork() takes it too and so never meets a TAKEN

@@ -85,7 +85,7 @@ static void *take_ordinary(struct thread_cache *cache, unsigned size_class) {
 // when it overflows.
 static void note_use(struct bin *bin) {
     bin->hot = bin->warm = 1;
-    bin->fed = 1;
+    bin->fed = LR_BIN_FED;
 }
 
 // Moves what may be handed out before the next sample: what the bin has, its newest on top, and

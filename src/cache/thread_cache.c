@@ -170,6 +170,13 @@ static void try_grow(struct thread_cache *cache, unsigned size_class, size_t wan
     resize(cache, size_class, slots);
 }
 
+static void shrink_to_batch(struct thread_cache *cache, unsigned size_class) {
+    size_t slots = lr_max(lr_pow2_ceil(batch_most(size_class)), slots_least(size_class));
+    if (slots < slots_of(&cache->bins[size_class])) {
+        resize(cache, size_class, slots);
+    }
+}
+
 static size_t flush_sample_bins(struct thread_cache *cache, bool slots) {
     size_t bytes = 0;
     for (unsigned c = 1; c < LR_SAMPLE_BINS; c++) {
@@ -218,7 +225,7 @@ static void *refill(struct thread_cache *cache, unsigned size_class) {
     }
     lr_counter_add(&cache->refills, 1);
     bin->hot = bin->warm = 1;
-    bin->fed = 1;
+    bin->fed = LR_BIN_FED;
     fill = lr_min(fill, slots_of(bin));
     void *block;
     if (fill == 0) { // no budget for slots: one at a time
@@ -239,19 +246,24 @@ void lr_cache_overflow(struct thread_cache *cache, unsigned size_class, void *bl
     struct bin *bin = &cache->bins[size_class];
     count_slow_call(cache); // may have emptied the bin by half
     bin->hot = bin->warm = 1;
-    bool fed = bin->fed != 0;
+    bool fed = bin->fed == LR_BIN_FED;
     if (bin->top == bin->limit && (fed || slots_of(bin) < batch_most(size_class))) {
         try_grow(cache, size_class, 2 * slots_of(bin));
     }
     if (bin->top == bin->limit) {
-        bin->fed = 0;
         size_t held = count_of(bin);
         if (held == 0) { // no budget for slots
             lr_transfer_put(size_class, &block, 1);
             return;
         }
-        // A bin that only takes in will not be asked for what it holds.
+        // A bin that only takes in will not be asked for what it holds. If that goes on, what is in
+        // it in the end may hold as many spans.
         flush_oldest(cache, size_class, fed ? held - held / 2 : held);
+        if (bin->fed == 0) {
+            shrink_to_batch(cache, size_class);
+        } else {
+            bin->fed--;
+        }
     }
     LR_CHECK(lr_bin_push(bin, block));
 }

@@ -14,6 +14,8 @@
 #include "cache/size_class.h"
 #include "heap/window.h"
 
+enum { LR_BIN_FED = 2 };
+
 struct bin {
     void **top;        // one above the last pointer
     void **base;       // the bottom; NULL while the bin has no slots
@@ -23,7 +25,8 @@ struct bin {
     uint16_t old_mark; // the same for the looks that lr_cache_looks asks for
     uint8_t hot : 1;   // went through the slow path since `mark`
     uint8_t warm : 1;  // the same since `old_mark`
-    uint8_t fed;       // was filled since it was last flushed: growing it may save both
+    uint8_t fed; // LR_BIN_FED: was filled since it was last flushed, growing it may save both;
+                 // less: how many more times it is flushed whole before it shrinks
 };
 
 static_assert(sizeof(struct bin) == LR_BIN_BYTES, "lr_bin_offsets[] counts in it");

@@ -19,7 +19,7 @@ enum {
 };
 
 #define MS_NS ((uint64_t)1000000)
-#define LOOK_NS (8 * MS_NS)
+#define LOOK_NS (2 * MS_NS)
 #define AGE_NS (250 * MS_NS)
 
 // One class may hold this many bytes of blocks, or a few blocks if they are large: so far a

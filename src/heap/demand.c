@@ -35,13 +35,19 @@ enum {
 
 static void note_peak(struct demand *demand, const struct demand_sample *sample,
                       uint64_t delay_ns) {
-    if (sample->now_ns - demand->step_since_ns >= delay_ns / LR_DEMAND_STEPS) {
-        demand->step_since_ns = sample->now_ns;
+    uint64_t step_ns = delay_ns / LR_DEMAND_STEPS;
+    uint64_t elapsed_ns = sample->now_ns - demand->step_since_ns;
+    size_t *peak = &demand->peaks[demand->at];
+    if (elapsed_ns < step_ns) {
+        *peak = lr_max(*peak, sample->peak_pages);
+        return;
+    }
+    // The peak may have been in any of the steps since the last sample.
+    demand->step_since_ns = sample->now_ns;
+    uint64_t steps = step_ns == 0 ? 1 : lr_min(elapsed_ns / step_ns, PEAKS);
+    for (uint64_t i = 0; i < steps; i++) {
         demand->at = (demand->at + 1) % PEAKS;
         demand->peaks[demand->at] = sample->peak_pages;
-    } else {
-        size_t *peak = &demand->peaks[demand->at];
-        *peak = lr_max(*peak, sample->peak_pages);
     }
 }
 
@@ -103,15 +109,34 @@ static bool adapt(struct demand *demand, const struct demand_sample *sample, uin
     return true;
 }
 
-// What the use of the last `steps` would take back.
-static size_t surplus(const struct demand *demand, uint32_t steps, bool fading, size_t used_pages) {
+static size_t excess(size_t pages, size_t used_pages) {
+    return pages > used_pages ? pages - used_pages : 0;
+}
+
+// What the use of the last delay would take back, the less of it the longer ago that was.
+static size_t fading_surplus(const struct demand *demand, size_t used_pages) {
     size_t most = 0;
-    for (uint32_t i = 0; i < steps; i++) {
-        size_t peak = demand->peaks[(demand->at + PEAKS - i) % PEAKS];
-        size_t more = peak > used_pages ? peak - used_pages : 0;
-        most = lr_max(most, fading ? more * (steps - i) / steps : more);
+    for (uint32_t i = 0; i < LR_DEMAND_STEPS; i++) {
+        size_t more = excess(demand->peaks[(demand->at + PEAKS - i) % PEAKS], used_pages);
+        most = lr_max(most, more * (LR_DEMAND_STEPS - i) / LR_DEMAND_STEPS);
     }
     return most;
+}
+
+static size_t highest(const size_t *peaks, size_t count) {
+    size_t most = 0;
+    for (size_t i = 0; i < count; i++) {
+        most = lr_max(most, peaks[i]);
+    }
+    return most;
+}
+
+// What the use of the last `steps` would take back.
+static size_t surplus(const struct demand *demand, uint32_t steps, size_t used_pages) {
+    size_t recent = lr_min(steps, demand->at + 1U); // up to `at`; the others end the array
+    size_t most = lr_max(highest(&demand->peaks[demand->at + 1U - recent], recent),
+                         highest(&demand->peaks[PEAKS - (steps - recent)], steps - recent));
+    return excess(most, used_pages);
 }
 
 size_t lr_demand_keep(struct demand *demand, const struct demand_sample *sample,
@@ -121,12 +146,14 @@ size_t lr_demand_keep(struct demand *demand, const struct demand_sample *sample,
     demand->load = load;
     bool learned = demand->watched > LR_DEMAND_STEPS;
     size_t slack = load ? sample->slack_pages : 0;
-    size_t keep = surplus(demand, demand->watched, !learned, sample->used_pages) +
-                  lr_max(demand->extra, slack);
+    size_t wanted = learned ? surplus(demand, demand->watched, sample->used_pages)
+                            : fading_surplus(demand, sample->used_pages);
+    demand->falling = !learned && wanted > LITTLE;
+    size_t keep = wanted + lr_max(demand->extra, slack);
     if (!load) {
         return keep;
     }
-    size_t longest = surplus(demand, longest_watch(delay_ns), false, sample->used_pages);
+    size_t longest = surplus(demand, longest_watch(delay_ns), sample->used_pages);
     size_t costly = longest - lr_min(longest, REFAULT_BURST);
     return lr_max(keep, lr_max(lr_min(longest, LITTLE), costly));
 }

@@ -10,7 +10,7 @@
 
 enum {
     LR_DEMAND_STEPS = 4,     // the delay is watched in this many steps
-    LR_DEMAND_LONGEST = 200, // delays that the watch may grow to, but see demand.c
+    LR_DEMAND_LONGEST = 800, // delays that the watch may grow to, but see demand.c
 };
 
 struct demand {
@@ -24,6 +24,7 @@ struct demand {
     size_t taken;     // pages since taken_since_ns
     uint64_t taken_since_ns;
     bool load;               // enough was taken lately
+    bool falling;            // much of what is kept goes soon, if the demand does not come back
     uint64_t sampled_ns;     // time of the last sample
     uint64_t quiet_since_ns; // the watch was last changed
     uint64_t idle_since_ns;  // too few pages were taken since to be a load

@@ -20,10 +20,13 @@ enum {
     STACK_BYTES = 256 << 10,
     // Less free memory than this does not wake a sleeping thread.
     WAKE_PAGES = 64,
+    FALLING_PAGES = LR_PAGES_PER_HUGE, // so many returned in a tick: more may follow
+    HURRY_PAGES = 1024,                // so many more became free since the last tick
 };
 
 #define MS_NS ((uint64_t)1000000)
 #define PERIOD_MIN_NS (10 * MS_NS)
+#define PERIOD_FALLING_MIN_NS (MS_NS * 5 / 2) // while much goes back
 #define PERIOD_MAX_NS (1000 * MS_NS)
 #define CPU_WINDOW_NS (30000 * MS_NS) // over which LARDER_SCAVENGE_CPU_PERCENT is kept
 #define PUBLISH_NS (250 * MS_NS)
@@ -46,6 +49,9 @@ static struct {
     atomic_u64 cpu_ns;
     atomic_sz alarm_pages; // see lr_scavenger_alarm_at()
     atomic_u64 rest_ns;    // how long the next tick has to wait at least
+    atomic_u32 falling;    // 1: much of what is free goes back now or soon
+    atomic_sz hurry_pages; // free pages at which the next tick comes early
+    atomic_u32 hurry;      // 1: they were reached
     // guarded by: tick_busy
     struct demand demand;
     int64_t account_pages;
@@ -53,7 +59,7 @@ static struct {
     int64_t cpu_overdrawn_ns; // processor time used beyond what was earned; negative: left
     uint64_t cpu_earned_ns;   // until when it was earned
     atomic_u32 tick_busy;
-} scavenger = {.alarm_pages = SIZE_MAX};
+} scavenger = {.alarm_pages = SIZE_MAX, .hurry_pages = SIZE_MAX};
 
 atomic_u32 lr_scavenger_asleep;
 atomic_u32 lr_scavenger_wanted;
@@ -82,13 +88,17 @@ static void wake(void) {
 bool lr_scavenger_sees_load(void) { return scavenger.demand.load; }
 
 // Time to the next tick as the delay wants it.
-static uint64_t period_ns(void) {
+static uint64_t period_ns(bool falling) {
     uint64_t step = lr_opt_scavenge_delay_ms() * MS_NS / LR_DEMAND_STEPS;
-    return lr_max(lr_min(step, PERIOD_MAX_NS), PERIOD_MIN_NS);
+    return lr_max(lr_min(step, PERIOD_MAX_NS), falling ? PERIOD_FALLING_MIN_NS : PERIOD_MIN_NS);
 }
 
+static uint64_t rest_ns(void) { return lr_load_relaxed(&scavenger.rest_ns); }
+
 // Time to the next tick as processor time allows.
-static uint64_t pause_ns(void) { return lr_max(period_ns(), lr_load_relaxed(&scavenger.rest_ns)); }
+static uint64_t pause_ns(void) {
+    return lr_max(period_ns(lr_load_relaxed(&scavenger.falling) != 0), rest_ns());
+}
 
 // How many pages LARDER_SCAVENGE_RATE allows now. A huge page may overdraw the account, which later
 // ticks pay back; what a tick does not use is lost, so that a rate is never made up for by a burst.
@@ -107,6 +117,20 @@ static size_t slack_pages(void) {
     return lr_thp_mode() == LR_THP_MODE_SMALL ? 0 : LR_PAGES_PER_HUGE;
 }
 
+// Many pages became free at once: those who have to decide about them look soon.
+static void hurry(void) {
+    if (lr_exchange_acquire(&scavenger.hurry_pages, SIZE_MAX) != SIZE_MAX) {
+        lr_store_relaxed(&scavenger.hurry, 1); // before wake(), which releases
+        wake();
+    }
+}
+
+static void expect_hurry(size_t free_pages) {
+    bool thread = lr_opt_scavenger() == LR_SCAVENGER_THREAD;
+    lr_store_relaxed(&scavenger.hurry, 0);
+    lr_store_relaxed(&scavenger.hurry_pages, thread ? free_pages + HURRY_PAGES : SIZE_MAX);
+}
+
 // Returns surplus pages; true while free memory is left to decide about.
 static bool return_surplus(uint64_t now_ns) {
     struct span_heap_counts counts = lr_span_heap_take_recent();
@@ -118,6 +142,8 @@ static bool return_surplus(uint64_t now_ns) {
                                    .large_clean = counts.large_clean,
                                    .slack_pages = slack_pages()};
     size_t keep = lr_demand_keep(&scavenger.demand, &sample, lr_opt_scavenge_delay_ms() * MS_NS);
+    lr_store_relaxed(&scavenger.falling, scavenger.demand.falling);
+    expect_hurry(lr_max(counts.free_dirty_pages, keep));
     if (counts.free_dirty_pages <= keep) {
         return counts.free_dirty_pages > 0;
     }
@@ -128,6 +154,9 @@ static bool return_surplus(uint64_t now_ns) {
     size_t released = lr_release_pages(lr_min(counts.free_dirty_pages - keep, allowed));
     scavenger.account_pages -= (int64_t)released;
     lr_demand_note_released(&scavenger.demand, released);
+    if (released >= FALLING_PAGES) {
+        lr_store_relaxed(&scavenger.falling, 1);
+    }
     // What the kernel refuses (locked memory) is not tried again until something changes.
     return released != 0 || keep > 0;
 }
@@ -174,8 +203,12 @@ static void call(void (*service)(void)) {
 // Sleeps until the time, UINT64_MAX being never, or until something happens in the process; those
 // outside are served meanwhile. `untimed`: lr_scavenger_asleep has been set.
 static void sleep_until(uint64_t end_ns, bool untimed) {
+    uint64_t hurried_ns = lr_os_now_ns() + lr_max(period_ns(true), rest_ns());
     for (;;) {
         uint64_t now = lr_os_now_ns();
+        if (lr_load_relaxed(&scavenger.hurry) != 0) {
+            end_ns = lr_min(end_ns, hurried_ns);
+        }
         if (now >= end_ns) {
             return;
         }
@@ -323,6 +356,9 @@ void lr_scavenger_note_free(size_t dirty_pages) {
     if (dirty_pages >= WAKE_PAGES) {
         lr_scavenger_note_activity();
     }
+    if (LR_UNLIKELY(dirty_pages >= lr_load_relaxed(&scavenger.hurry_pages))) {
+        hurry();
+    }
     uint32_t state = lr_load_relaxed(&scavenger.state);
     bool by_caller = lr_opt_scavenger() == LR_SCAVENGER_INLINE ||
                      (state == REFUSED && lr_opt_scavenger() == LR_SCAVENGER_THREAD);
@@ -350,6 +386,7 @@ void lr_scavenger_after_fork_child(void) {
     lr_store_relaxed(&lr_scavenger_asleep, 0);
     lr_store_relaxed(&lr_scavenger_wanted, 0);
     lr_store_relaxed(&scavenger.tick_busy, 0);
+    lr_store_relaxed(&scavenger.hurry_pages, SIZE_MAX);
     lr_store_relaxed(&scavenger.wake, 0);
     lr_store_relaxed(&wake_word, &scavenger.wake);
     lr_store_relaxed(&scavenger.last_hint, 0);

@@ -10,7 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "../support/child.h"
 #include "../support/support.h"
 
 static const size_t mib = 1024 * 1024;
@@ -149,11 +153,65 @@ START_TEST(test_footprint__records_are_few) {
 }
 END_TEST
 
+enum { CORE_BLOCKS = 64 };
+
+// Dumps core into the directory `arg`, with the heap that it was given.
+static void dump_core(void *arg) {
+    const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+    if (setrlimit(RLIMIT_CORE, &unlimited) != 0)
+        _exit(TEST_CHILD_SKIP);
+    EXPECT_INT(chdir(arg), ==, 0);
+    abort();
+}
+
+// Bytes on disk of the core that a child of this process leaves; 0 if the machine leaves none.
+static size_t core_bytes(void) {
+    char directory[] = "/tmp/larder-core-XXXXXX";
+    struct test_child child;
+    size_t bytes = 0;
+    EXPECT(mkdtemp(directory) != NULL);
+    test_child_run(&child, 20, dump_core, directory);
+    DIR *const files = opendir(directory);
+    EXPECT(files != NULL);
+    for (const struct dirent *file; (file = readdir(files)) != NULL;) {
+        char path[300];
+        struct stat facts;
+        snprintf(path, sizeof path, "%s/%s", directory, file->d_name);
+        if (stat(path, &facts) == 0 && S_ISREG(facts.st_mode)) {
+            bytes += (size_t)facts.st_blocks * 512;
+            EXPECT_INT(unlink(path), ==, 0);
+        }
+    }
+    closedir(files);
+    EXPECT_INT(rmdir(directory), ==, 0);
+    return bytes;
+}
+
+// The kernel leaves holes in the file where pages have no memory. So what was returned needs no
+// MADV_DONTDUMP.
+START_TEST(test_footprint__returned_pages_are_not_in_a_core) {
+    void *blocks[CORE_BLOCKS];
+    for (unsigned i = 0; i < CORE_BLOCKS; i++) {
+        EXPECT((blocks[i] = larder_malloc(mib)) != NULL);
+        memset(blocks[i], 1, mib);
+    }
+    const size_t full = core_bytes();
+    if (full == 0)
+        TEST_SKIP("no core file is written where the process is");
+    EXPECT_UINT(full, >=, CORE_BLOCKS * mib);
+    for (unsigned i = 0; i < CORE_BLOCKS; i++)
+        larder_free(blocks[i]);
+    larder_release(SIZE_MAX);
+    EXPECT_UINT(core_bytes(), <=, full - CORE_BLOCKS * mib / 8 * 7);
+}
+END_TEST
+
 Suite *lr_suite(void) {
     Suite *suite = suite_create("footprint");
     if (!TEST_UNDER_ASAN && !TEST_UNDER_TSAN) { // whose own threads and mappings are in the way
         test_add(suite, test_footprint__no_wake_ups_when_clean);
         test_add(suite, test_footprint__mappings_are_bounded);
+        test_add(suite, test_footprint__returned_pages_are_not_in_a_core);
     }
     test_add(suite, test_footprint__records_are_few);
     return suite;

@@ -19,7 +19,7 @@ LARDER_SCAVENGE_DELAY_MS=77 expect 0 "$LARDER" run --opt thread_cache_total=9M -
     --preset memory -- true
 has 'LARDER_THREAD_CACHE_TOTAL  *9 MiB  *environment' err
 has 'LARDER_THREAD_CACHE_MAX  *512 KiB  *environment' err
-has 'LARDER_SCAVENGE_DELAY_MS  *40 ms  *default' err
+has 'LARDER_SCAVENGE_DELAY_MS  *10 ms  *default' err
 
 # Every preset is accepted by the library without a word; balanced is the defaults.
 for preset in latency balanced memory; do

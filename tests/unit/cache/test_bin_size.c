@@ -26,15 +26,23 @@ static void give(struct thread_cache *cache, unsigned c, void *block) {
         lr_cache_overflow(cache, c, block);
 }
 
+static void take_burst(struct thread_cache *cache, unsigned c, unsigned count) {
+    for (unsigned i = 0; i < count; i++) {
+        burst[i] = take(cache, c);
+        EXPECT(burst[i] != NULL);
+    }
+}
+
+static void give_burst(struct thread_cache *cache, unsigned c, unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        give(cache, c, burst[i]);
+}
+
 // Takes `count` blocks and gives them back, `rounds` times.
 static void use(struct thread_cache *cache, unsigned c, unsigned count, unsigned rounds) {
     while (rounds-- > 0) {
-        for (unsigned i = 0; i < count; i++) {
-            burst[i] = take(cache, c);
-            EXPECT(burst[i] != NULL);
-        }
-        for (unsigned i = 0; i < count; i++)
-            give(cache, c, burst[i]);
+        take_burst(cache, c, count);
+        give_burst(cache, c, count);
     }
 }
 
@@ -67,8 +75,27 @@ START_TEST(test_bin_size__is_bounded_by_class_and_option) {
         const unsigned count = (unsigned)lr_min(BURST, 16 * LR_MIB / lr_classes[c].bytes);
         use(cache, c, count, 10);
         EXPECT_UINT(slots(cache, c), <=, lr_min(lr_classes[c].most, 300));
-        EXPECT_UINT(slots(cache, c), >, lr_min(lr_classes[c].most, 300) / 2 - 1);
+        const unsigned most = (unsigned)lr_min(lr_classes[c].most, 300);
+        use(cache, c, count < most ? count : most, 10); // so many do not make it shrink
+        EXPECT_UINT(slots(cache, c), <=, most);
+        EXPECT_UINT(slots(cache, c), >, most / 2 - 1);
     }
+}
+END_TEST
+
+// Blocks that come in for long, and none is asked for: few wait in the bin at any time. They come
+// back, and the bin is as large as before.
+START_TEST(test_bin_size__shrinks_while_it_only_takes_in) {
+    start_tiers(8 * LR_GIB);
+    struct thread_cache *const cache = &caches[0];
+    const unsigned c = lr_class_of(512); // a batch is 80 blocks
+    use(cache, c, 500, 20);
+    EXPECT_UINT(slots(cache, c), ==, 512);
+    take_burst(cache, c, BURST);
+    give_burst(cache, c, BURST);
+    EXPECT_UINT(slots(cache, c), ==, 128);
+    use(cache, c, 500, 20);
+    EXPECT_UINT(slots(cache, c), ==, 512);
 }
 END_TEST
 
@@ -258,6 +285,7 @@ Suite *lr_suite(void) {
     Suite *suite = suite_create("bin_size");
     test_add(suite, test_bin_size__grows_until_it_holds_what_is_used);
     test_add(suite, test_bin_size__is_bounded_by_class_and_option);
+    test_add(suite, test_bin_size__shrinks_while_it_only_takes_in);
     test_add(suite, test_bin_size__shrinks_when_it_is_not_used);
     test_add(suite, test_bin_size__used_bins_do_not_shrink);
     test_add(suite, test_bin_size__budget_of_one_cache);

@@ -182,7 +182,7 @@ START_TEST(test_options_environment__own_name_wins_over_alias_and_first_over_sec
     EXPECT_UINT(values.origin[LR_OPTION_stats], ==, LR_FROM_ENVIRONMENT);
     EXPECT_UINT(values.value[LR_OPTION_batch_max], ==, 7);
     EXPECT_UINT(values.value[LR_OPTION_scavenger], ==, LR_SCAVENGER_OFF);
-    EXPECT_UINT(values.value[LR_OPTION_scavenge_rate], ==, 4 * LR_GIB);
+    EXPECT_UINT(values.value[LR_OPTION_scavenge_rate], ==, 16 * LR_GIB);
 }
 END_TEST
 

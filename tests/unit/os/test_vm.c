@@ -8,12 +8,18 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../../support/child.h"
 #include "../../support/support.h"
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
 
 static const size_t mib = (size_t)1 << 20;
 
@@ -306,6 +312,21 @@ START_TEST(test_vm__huge_pages_are_asked_for_and_refused) {
 }
 END_TEST
 
+// A kernel without CONFIG_ANON_VMA_NAME refuses all names.
+START_TEST(test_vm__names_are_seen_in_maps) {
+    lr_os_init();
+    char *const p = (char *)lr_os_reserve(8 * mib, 2 * mib) + 2 * mib;
+    char first_line[256];
+    EXPECT(lr_os_commit(p, 4 * mib, true));
+    const bool can = prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p, 4 * mib, "tested") == 0;
+    lr_os_name_range(p, 4 * mib, "larder");
+    smaps_line(p, "", first_line, sizeof first_line);
+    EXPECT(can == (strstr(first_line, "[anon:larder]") != NULL));
+    if (!can)
+        TEST_SKIP("the kernel has no names for mappings");
+}
+END_TEST
+
 Suite *lr_suite(void) {
     Suite *suite = suite_create("vm");
     test_add(suite, test_vm__page_size_is_the_kernels);
@@ -321,5 +342,6 @@ Suite *lr_suite(void) {
     test_add(suite, test_vm__purge_stops_at_a_refusal);
     test_add(suite, test_vm__mappings_are_aligned_and_end_where_they_should);
     test_add(suite, test_vm__huge_pages_are_asked_for_and_refused);
+    test_add(suite, test_vm__names_are_seen_in_maps);
     return suite;
 }
