@@ -34,7 +34,7 @@ if [ -s "$TMP/stats.lib.rss" ]; then peak_kib=$(cat "$TMP/stats.lib.rss"); fi
 awk -v peak_kib="$peak_kib" '
     function wrong(text) { print text; bad = 1 }
     function bytes(value, unit) {
-        if (unit == "B") return value
+        if (unit == "B" || unit == "us") return value
         if (unit == "KiB") return value * 1024
         if (unit == "MiB") return value * 1024 ^ 2
         if (unit == "GiB") return value * 1024 ^ 3
