@@ -73,6 +73,10 @@ static bool rests(void *arg) {
     return scavenger_switches() == before;
 }
 
+static unsigned quiet_seconds(void) {
+    return (unsigned)test_env_u64("LARDER_TEST_QUIET_SECONDS", 2);
+}
+
 // A process that has nothing to return is not woken, LARDER_TEST_QUIET_SECONDS long.
 START_TEST(test_footprint__no_wake_ups_when_clean) {
     EXPECT_INT(larder_option_set("idle_thread_ms", 500), ==, 0);
@@ -88,7 +92,7 @@ START_TEST(test_footprint__no_wake_ups_when_clean) {
     EXPECT(test_wait_until(rests, NULL, 20000));
     const uint64_t before = scavenger_switches();
     const uint64_t runs = stats().scavenge_runs;
-    test_sleep_ms((unsigned)test_env_u64("LARDER_TEST_QUIET_SECONDS", 2) * 1000);
+    test_sleep_ms(quiet_seconds() * 1000);
     EXPECT_UINT(scavenger_switches(), ==, before);
     EXPECT_UINT(stats().scavenge_runs, ==, runs);
 }
@@ -209,7 +213,7 @@ END_TEST
 Suite *lr_suite(void) {
     Suite *suite = suite_create("footprint");
     if (!TEST_UNDER_ASAN && !TEST_UNDER_TSAN) { // whose own threads and mappings are in the way
-        test_add(suite, test_footprint__no_wake_ups_when_clean);
+        test_add_limit(suite, test_footprint__no_wake_ups_when_clean, 60 + quiet_seconds());
         test_add(suite, test_footprint__mappings_are_bounded);
         test_add(suite, test_footprint__returned_pages_are_not_in_a_core);
     }
