@@ -47,6 +47,7 @@ enum { SITES_MOST = 1024 };
 extern const char __executable_start; // by the linker
 static int sites_file = -1;
 static unsigned per_site; // LARDER_TEST_FAULT_PER_SITE; 0: no limit
+static size_t armed_site; // LARDER_TEST_FAULT_AT: the first call there fails; 0: none
 static struct {
     _Atomic size_t offset;
     _Atomic unsigned calls;
@@ -78,7 +79,9 @@ __attribute__((constructor(101))) static void arm_from_environment(void) {
     const char *text = getenv("LARDER_TEST_FAULT");
     const char *const file = getenv("LARDER_TEST_FAULT_SITES");
     const char *const most = getenv("LARDER_TEST_FAULT_PER_SITE");
+    const char *const at = getenv("LARDER_TEST_FAULT_AT");
     per_site = most != NULL ? (unsigned)strtoul(most, NULL, 10) : 0;
+    armed_site = at != NULL ? strtoul(at, NULL, 16) : 0;
     if (file != NULL)
         sites_file = (int)__real_syscall(SYS_openat, AT_FDCWD, file,
                                          O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
@@ -94,11 +97,13 @@ __attribute__((constructor(101))) static void arm_from_environment(void) {
 static bool fails_at(const char *name, const void *site) {
     const unsigned first = armed_first;
     const size_t place = find_site(site);
-    const bool counts = ++sites[place].calls <= per_site || per_site == 0;
+    const unsigned here = ++sites[place].calls;
+    const bool counts = here <= per_site || per_site == 0;
     const unsigned call = counts ? ++calls : calls + 1;
-    if (!counts && call <= first)
+    const bool armed = here == 1 && sites[place].offset == armed_site;
+    if (!armed && !counts && call <= first)
         return false;
-    if (first == 0 || call < first || (call > first && !armed_all))
+    if (!armed && (first == 0 || call < first || (call > first && !armed_all)))
         return false;
     const char *none = NULL;
     atomic_compare_exchange_strong(&hit, &none, name);
