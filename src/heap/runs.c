@@ -116,15 +116,16 @@ static unsigned next_filled(enum run_kind kind, unsigned list) {
     return LISTS;
 }
 
+// A run of any alignment fits from `count + align - 1` on. Shorter ones are asked too: what an
+// aligned block leaves behind fits the next one exactly.
 uint32_t lr_runs_take(uint32_t count, uint32_t align, enum run_kind kind) {
-    uint32_t wanted = count + align - 1;
-    for (unsigned list = next_filled(kind, list_of(wanted)); list < LISTS;
+    for (unsigned list = next_filled(kind, list_of(count)); list < LISTS;
          list = next_filled(kind, list + 1)) {
         uint32_t first = sets[kind].head[list];
         // The last list has no upper bound, so it is read to the end.
         for (int i = 0; first != 0 && (i < SCAN_MOST || list == LISTS - 1); i++) {
-            if (page_at(first)->run >= wanted) {
-                uint32_t from = (uint32_t)lr_align_up(first, align);
+            uint32_t from = (uint32_t)lr_align_up(first, align);
+            if (from + count <= first + page_at(first)->run) {
                 split(first, from, count);
                 return from;
             }

@@ -142,6 +142,19 @@ START_TEST(test_runs__alignment_leaves_both_ends) {
 }
 END_TEST
 
+// As it is where a program frees an aligned block and takes the next one.
+START_TEST(test_runs__what_an_aligned_block_leaves_suffices) {
+    make_window();
+    add(17, 8, RUN_DIRTY);
+    add(32, 8, RUN_DIRTY);
+    add(41, 9, RUN_DIRTY);
+    EXPECT_UINT(lr_runs_take(8, 8, RUN_DIRTY), ==, 32);
+    note_taken(32, 8, RUN_DIRTY);
+    expect_same_runs();
+    EXPECT_UINT(lr_runs_take(8, 8, RUN_DIRTY), ==, 0);
+}
+END_TEST
+
 START_TEST(test_runs__take_first) {
     make_window();
     add(20, 3, RUN_CLEAN);
@@ -326,6 +339,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_runs__neighbours_of_one_kind_join);
     test_add(suite, test_runs__the_shortest_that_fits_is_split_from_its_start);
     test_add(suite, test_runs__alignment_leaves_both_ends);
+    test_add(suite, test_runs__what_an_aligned_block_leaves_suffices);
     test_add(suite, test_runs__take_first);
     test_add(suite, test_runs__take_tail);
     test_add(suite, test_runs__dirty_and_clean_neighbours_serve_one_request);
