@@ -59,7 +59,10 @@ extern "C" {
 /* `size` bytes, contents indeterminate. */
 LARDER_API void *larder_malloc(size_t size) LARDER_NOTHROW LARDER_ALLOCATES LARDER_SIZED((1));
 
-/* `count * size` bytes, all zero. A product that overflows: NULL, ENOMEM. */
+/*
+ * `count * size` bytes, all zero, as is the rest of the block up to its usable size. A product that
+ * overflows: NULL, ENOMEM.
+ */
 LARDER_API void *larder_calloc(size_t count, size_t size) LARDER_NOTHROW LARDER_ALLOCATES
     LARDER_SIZED((1, 2));
 

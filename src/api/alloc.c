@@ -88,7 +88,7 @@ static LR_NOINLINE void *calloc_slow(size_t bytes) {
     bool zeroed;
     void *block = lr_alloc_maybe_zeroed(bytes, &zeroed);
     if (block != NULL && !zeroed) {
-        memset(block, 0, bytes);
+        memset(block, 0, lr_block_bytes(block));
     }
     if (LR_UNLIKELY(lr_trace_on()) && block != NULL) {
         lr_trace_alloc(LARDER_TRACE_CALLOC, block, bytes, 1);
@@ -101,14 +101,17 @@ static LR_COLD void *fail(int error) {
     return NULL;
 }
 
+// Zero as far as malloc_usable_size() reaches, as with other allocators: programs that use a block
+// to that end, or have realloc() grow it in place, count on it.
 void *larder_calloc(size_t count, size_t size) {
     size_t bytes;
     if (LR_UNLIKELY(__builtin_mul_overflow(count, size, &bytes))) {
         return fail(ENOMEM);
     }
     void *block;
-    if (LR_LIKELY(lr_alloc_fast(bytes, &block))) {
-        return memset(block, 0, bytes);
+    size_t usable;
+    if (LR_LIKELY(lr_alloc_fast_usable(bytes, &block, &usable))) {
+        return memset(block, 0, usable);
     }
     return calloc_slow(bytes);
 }

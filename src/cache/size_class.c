@@ -32,12 +32,18 @@ const struct class_info lr_classes[LR_CLASS_COUNT] = {
 #include "cache/size_class.def"
 
 atomic_u16 lr_bin_offsets[LR_FAST_MAX + 1] LR_CACHE_ALIGNED;
+uint16_t lr_bin_block_bytes[sizeof(struct thread_cache) / LR_OFFSET_STEP];
 atomic_sz lr_pop_below;
 atomic_u32 lr_resize_bytes[LR_CLASS_COUNT];
 
 void lr_size_class_init(void) {
     for (size_t size = 0; size <= LR_FAST_MAX; size++) {
         lr_store_relaxed(&lr_bin_offsets[size], lr_bin_offset(lr_class_of(size)));
+    }
+    for (unsigned c = 1; c < LR_SAMPLE_BINS; c++) {
+        lr_bin_block_bytes[lr_bin_offset(c) / LR_OFFSET_STEP] = (uint16_t)lr_classes[c].bytes;
+        lr_bin_block_bytes[lr_sample_bin_offset(c) / LR_OFFSET_STEP] =
+            (uint16_t)lr_classes[c].bytes;
     }
     lr_store_relaxed(&lr_pop_below, LR_SMALL_MAX + 1);
     lr_size_class_set_in_place(true);

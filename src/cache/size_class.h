@@ -27,6 +27,10 @@ extern const struct class_info lr_classes[LR_CLASS_COUNT] LR_HIDDEN;
 extern atomic_u16 lr_bin_offsets[LR_FAST_MAX + 1] LR_HIDDEN;
 void lr_size_class_init(void);
 
+// Usable bytes of the blocks of a bin, by its byte offset / LR_OFFSET_STEP: those of both kinds
+// that lr_bin_offsets[] leads to. For calloc, whose blocks are zero to their end.
+extern uint16_t lr_bin_block_bytes[] LR_HIDDEN; // immutable after lr_size_class_init()
+
 // Requests below this may be served from the ordinary bin by the slow path's first lines: all that
 // are small, or none while sampling is on.
 extern atomic_sz lr_pop_below LR_HIDDEN;
@@ -44,6 +48,7 @@ void lr_size_class_set_sampling(bool on);
 enum {
     LR_BIN_BYTES = 32,
     LR_SAMPLE_BIN_BYTES = 16,
+    LR_OFFSET_STEP = 8,           // divides all offsets of bins
     LR_CLASS_OBJECTS_MOST = 1024, // in a span
     LR_SAMPLE_BINS = 41,          // classes 0 up to that of LR_FAST_MAX
 };

@@ -60,6 +60,9 @@ struct thread_cache {
 };
 
 static_assert(sizeof(struct thread_cache) <= UINT16_MAX, "lr_bin_offsets[] reaches all bins");
+static_assert(LR_FAST_MAX <= UINT16_MAX, "lr_bin_block_bytes[] holds it");
+static_assert(offsetof(struct thread_cache, sample_bins) % LR_OFFSET_STEP == 0,
+              "lr_bin_block_bytes[] has an entry for each bin");
 
 static inline uint16_t lr_sample_bin_offset(unsigned size_class) {
     return (uint16_t)(offsetof(struct thread_cache, sample_bins) +
@@ -121,6 +124,16 @@ static LR_ALWAYS_INLINE bool lr_alloc_fast(size_t size, void **block) {
         return false;
     }
     return lr_bin_pop(lr_own_bin(lr_load_folded_u16(&lr_bin_offsets[size])), block);
+}
+
+// The same, and how many bytes of the block are usable.
+static LR_ALWAYS_INLINE bool lr_alloc_fast_usable(size_t size, void **block, size_t *usable) {
+    if (LR_UNLIKELY(size > LR_FAST_MAX)) {
+        return false;
+    }
+    size_t offset = lr_load_folded_u16(&lr_bin_offsets[size]);
+    *usable = lr_bin_block_bytes[offset / LR_OFFSET_STEP];
+    return lr_bin_pop(lr_own_bin(offset), block);
 }
 
 // False: take the slow path. Any pointer, NULL included: its page is outside the window.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// calloc gives zeroes, also where the memory was used before, and refuses products that overflow.
+// calloc gives zeroes up to the usable size, also where the memory was used before, and refuses
+// products that overflow.
+#include <larder/ctl.h>
 #include <larder/larder.h>
 
 #include <errno.h>
@@ -20,7 +22,7 @@ enum { TIERS = sizeof tier_bytes / sizeof tier_bytes[0] };
 static void expect_zeroed_block(size_t count, size_t bytes) {
     char *const block = larder_calloc(count, bytes);
     EXPECT(block != NULL);
-    EXPECT_ZERO(block, count * bytes);
+    EXPECT_ZERO(block, larder_malloc_usable_size(block));
     test_fill(block, larder_malloc_usable_size(block), count); // dirt for the next one
     larder_free(block);
 }
@@ -48,7 +50,7 @@ START_TEST(test_calloc__recycled_by_malloc_and_free) {
         for (unsigned i = 0; i < count; i++) {
             blocks[i] = larder_calloc(1, tier_bytes[tier]);
             EXPECT(blocks[i] != NULL);
-            EXPECT_ZERO(blocks[i], tier_bytes[tier]);
+            EXPECT_ZERO(blocks[i], larder_malloc_usable_size(blocks[i]));
         }
         for (unsigned i = 0; i < count; i++)
             larder_free(blocks[i]);
@@ -81,6 +83,28 @@ START_TEST(test_calloc__count_times_size) {
         const size_t bytes = 1 + test_rng_size(&rng, 2 * kib);
         expect_zeroed_block(count, bytes);
     }
+}
+END_TEST
+
+// As other allocators do it: programs use what malloc_usable_size() adds, or have realloc() add it.
+static void expect_zero_to_the_end(void) {
+    for (size_t bytes = 0; bytes <= 40 * kib; bytes += 1 + bytes / 7) {
+        for (unsigned round = 0; round < 5; round++)
+            expect_zeroed_block(1, bytes);
+    }
+}
+
+START_TEST(test_calloc__zero_to_the_usable_end) { expect_zero_to_the_end(); }
+END_TEST
+
+START_TEST(test_calloc__zero_to_the_usable_end_of_samples) {
+    EXPECT_INT(larder_option_set("profile_interval", 2000), ==, 0);
+    EXPECT_INT(larder_option_set("profile", 1), ==, 0);
+    expect_zero_to_the_end();
+    EXPECT_INT(larder_option_set("profile", 0), ==, 0);
+    EXPECT_INT(larder_option_set("guard_sample", 2000), ==, 0);
+    expect_zero_to_the_end();
+    EXPECT_INT(larder_option_set("guard_sample", 0), ==, 0);
 }
 END_TEST
 
@@ -130,6 +154,8 @@ Suite *lr_suite(void) {
     test_add(suite, test_calloc__recycled_by_malloc_and_free);
     test_add(suite, test_calloc__after_release_to_the_system);
     test_add(suite, test_calloc__count_times_size);
+    test_add(suite, test_calloc__zero_to_the_usable_end);
+    test_add(suite, test_calloc__zero_to_the_usable_end_of_samples);
     test_add(suite, test_calloc__neighbours_stay);
     test_add(suite, test_calloc__overflow_is_enomem);
     return suite;
