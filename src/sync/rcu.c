@@ -31,6 +31,8 @@ static char grace_period; // an address that stands for "read-side sections befo
 // How many threads are inside liburcu on our behalf; the top bit keeps others out during fork().
 #define GATE_CLOSED ((uint32_t)1 << 31)
 static atomic_u32 gate;
+// Who leaves wakes only those whom fork() keeps out.
+#define GATE_POLL_NS ((uint64_t)1000000)
 static _Thread_local uint32_t depth;
 
 static struct cds_list_head *as_list(struct lr_rcu_node *node) {
@@ -73,10 +75,26 @@ void lr_rcu_read_unlock(void) {
     leave_gate();
 }
 
+// Without liburcu: until all readers have passed the gate at one moment. Adding 0 puts what was
+// unlinked before in front of every section that begins later, which passes the gate too.
+static void wait_for_gate(void) {
+    uint32_t inside;
+    // Behind a closed gate the forking thread may be inside, which is not counted.
+    while (!lr_lock_is_forking_thread() && (inside = lr_fetch_add_acq_rel(&gate, 0)) != 0) {
+        lr_os_futex_wait(&gate, inside, GATE_POLL_NS);
+    }
+}
+
 void lr_rcu_synchronize(void) {
-    enter_gate();
-    urcu_bp_synchronize_rcu();
-    leave_gate();
+    // A filter of system calls that the program has put on since it started may forbid what liburcu
+    // took for granted at start: it would end the process.
+    if (LR_UNLIKELY(!lr_os_membarrier())) {
+        wait_for_gate();
+    } else {
+        enter_gate();
+        urcu_bp_synchronize_rcu();
+        leave_gate();
+    }
     NOTE_ACQUIRE(&grace_period);
 }
 
