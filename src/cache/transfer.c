@@ -13,7 +13,7 @@
 
 enum {
     ROOM_MIN = 64,
-    ROOM_MOST = 16384, // 128 KiB of pointers
+    ROOM_MOST = 65536, // 512 KiB of pointers
     CHUNK = 256,       // objects moved to the central list at once
     QUIET_LOOKS = 3,   // without a request: nobody is there to whom blocks could be on their way
 };
@@ -29,7 +29,7 @@ enum {
 // So many when what did not fit was wanted back soon: moving pointers costs a tenth of what it
 // costs to find each block's span. Programs that build and tear down trees of 700 KiB gain a
 // quarter.
-#define CLASS_BYTES_BUSY (2 * LR_MIB)
+#define CLASS_BYTES_BUSY (4 * LR_MIB)
 
 struct transfer {
     struct lr_lock lock;
