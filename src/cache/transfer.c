@@ -149,25 +149,58 @@ void lr_transfer_put(unsigned size_class, void *const *objects, unsigned count) 
     }
 }
 
+// Takes `count` of the oldest objects, or as many as there are, out of the cache; returns how many
+// are in *taken, which is `chunk`, or else *slots slots for the caller to free.
+static uint32_t take_oldest(struct transfer *cache, uint32_t count, void **chunk, void ***taken,
+                            uint32_t *slots) {
+    uint32_t held = lr_load_relaxed(&cache->count);
+    *taken = chunk;
+    *slots = 0;
+    if (count >= held && held > CHUNK) { // all: the array itself
+        *taken = cache->slots;
+        *slots = cache->room;
+        cache->slots = NULL;
+        cache->room = 0;
+        return held;
+    }
+    uint32_t part = (uint32_t)lr_min(count, held);
+    if (part > CHUNK) {
+        // At once: what stays is moved down once.
+        *taken = lr_meta_alloc(part * sizeof **taken);
+        *slots = part;
+        if (*taken == NULL) {
+            *taken = chunk;
+            *slots = 0;
+            part = CHUNK;
+        }
+    }
+    if (part > 0) {
+        memcpy(*taken, cache->slots, part * sizeof **taken);
+        memmove(cache->slots, cache->slots + part, (held - part) * sizeof **taken);
+    }
+    return part;
+}
+
 // Moves `count` of the oldest objects, or as many as there are, to the central list.
 static void move_oldest(unsigned size_class, uint32_t count) {
     struct transfer *cache = &caches[size_class];
     while (count > 0) {
         void *chunk[CHUNK];
+        void **taken;
+        uint32_t slots;
         lr_lock(&cache->lock);
-        uint32_t held = lr_load_relaxed(&cache->count);
-        uint32_t part = (uint32_t)lr_min(lr_min(count, CHUNK), held);
-        if (part > 0) {
-            memcpy(chunk, cache->slots, part * sizeof *chunk);
-            memmove(cache->slots, cache->slots + part, (held - part) * sizeof *chunk);
-            set_count(cache, size_class, held - part);
-            cache->lowest = (uint32_t)lr_min(cache->lowest, held - part);
-        }
+        uint32_t part = take_oldest(cache, count, chunk, &taken, &slots);
+        uint32_t left = lr_load_relaxed(&cache->count) - part;
+        set_count(cache, size_class, left);
+        cache->lowest = (uint32_t)lr_min(cache->lowest, left);
         lr_unlock(&cache->lock);
         if (part == 0) {
             return;
         }
-        lr_central_insert(size_class, chunk, part);
+        lr_central_insert(size_class, taken, part);
+        if (slots > 0) {
+            lr_meta_free(taken, slots * sizeof *taken);
+        }
         count -= part;
     }
 }
