@@ -14,10 +14,17 @@
 #include "base/attr.h"
 #include "base/config.h"
 
-// All that a report needs, read before the first byte is written: writing may allocate.
+// Free blocks of one size class.
+struct free_blocks {
+    size_t size;
+    size_t count;
+};
+
+// All that a report needs, read before the first byte is written: writing may allocate. No more,
+// because the caller may have a small stack.
 struct heap_view {
     struct larder_stats stats;
-    struct larder_class_stats classes[LR_CLASS_COUNT];
+    struct free_blocks classes[LR_CLASS_COUNT];
     unsigned class_count;
     size_t cached_bytes;   // in free blocks of thread and transfer caches
     size_t cached_objects; // the number of them
@@ -35,13 +42,15 @@ static void look(struct heap_view *view) {
     struct larder_stats *stats = &view->stats;
     larder_stats_get(stats, sizeof *stats);
     while (view->class_count < LR_CLASS_COUNT) {
-        struct larder_class_stats *class = &view->classes[view->class_count];
-        if (larder_stats_class(view->class_count, class) != 0) {
+        struct larder_class_stats class;
+        if (larder_stats_class(view->class_count, &class) != 0) {
             break;
         }
-        view->cached_objects += class->thread_objects + class->transfer_objects;
-        view->listed_objects += class->central_objects;
-        view->class_count++;
+        const size_t cached = class.thread_objects + class.transfer_objects;
+        view->cached_objects += cached;
+        view->listed_objects += class.central_objects;
+        view->classes[view->class_count++] =
+            (struct free_blocks){.size = class.size, .count = cached + class.central_objects};
     }
     view->cached_bytes = stats->thread_cache_bytes + stats->transfer_cache_bytes;
     view->free_pages = stats->span_heap_free_bytes / LR_PAGE_BYTES;
@@ -110,12 +119,10 @@ static void emit_sizes(struct xml *xml, const struct heap_view *view) {
     size_t from = 0;
     emit(xml, "<sizes>\n");
     for (unsigned i = 0; i < view->class_count; i++) {
-        const struct larder_class_stats *class = &view->classes[i];
-        const size_t count =
-            class->thread_objects + class->transfer_objects + class->central_objects;
-        if (count > 0) {
+        const struct free_blocks *class = &view->classes[i];
+        if (class->count > 0) {
             emit(xml, "  <size from=\"%zu\" to=\"%zu\" total=\"%zu\" count=\"%zu\"/>\n", from,
-                 (size_t) class->size, count * class->size, count);
+                 class->size, class->count * class->size, class->count);
         }
         from = class->size + 1;
     }

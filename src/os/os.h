@@ -158,7 +158,7 @@ struct lr_os_mapping {
     const char *path; // "" if it has none
 };
 typedef void lr_os_mapping_visit(const struct lr_os_mapping *mapping, void *context);
-// Shows each mapping of the process; false if /proc is not there. Errno is kept.
+// Shows each mapping of the process; false if /proc is not there, or no memory. Errno is kept.
 bool lr_os_each_mapping(lr_os_mapping_visit *visit, void *context);
 
 // ---- Files shared with other processes (os_share.c) ----

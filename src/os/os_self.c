@@ -9,7 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { LINE_MOST = 4608 }; // a path of 4,095 bytes behind the numbers
+enum { LINE_MOST = 8192 }; // a path of 4,095 bytes behind the numbers
 
 size_t lr_os_peek(void *to, const void *from, size_t bytes) {
     struct iovec local = {.iov_base = to, .iov_len = bytes};
@@ -66,10 +66,15 @@ bool lr_os_each_mapping(lr_os_mapping_visit *visit, void *context) {
         errno = saved_errno;
         return false;
     }
-    char text[LINE_MOST];
+    char *text = lr_os_map(LINE_MOST, 1); // the caller may have a small stack
+    if (text == NULL) {
+        syscall(SYS_close, fd);
+        errno = saved_errno;
+        return false;
+    }
     size_t held = 0;
     for (;;) {
-        long got = syscall(SYS_read, fd, text + held, sizeof text - 1 - held);
+        long got = syscall(SYS_read, fd, text + held, LINE_MOST - 1 - held);
         if (got <= 0) {
             break;
         }
@@ -88,6 +93,7 @@ bool lr_os_each_mapping(lr_os_mapping_visit *visit, void *context) {
         held -= (size_t)(line - text);
         memmove(text, line, held);
     }
+    lr_os_unmap(text, LINE_MOST);
     syscall(SYS_close, fd);
     errno = saved_errno;
     return true;
