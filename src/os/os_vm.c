@@ -36,7 +36,8 @@ enum {
 };
 
 static size_t page_bytes;
-static atomic_u32 guards_by_protection; // relaxed: set before the first such guard is needed again
+static atomic_u32 guards_by_marks;      // relaxed: set before the first such guard is needed again
+static atomic_u32 guards_by_protection; // the same
 static atomic_u32 batch_unsupported;    // relaxed: a stale 0 costs one failing system call
 
 void lr_os_init(void) { page_bytes = (size_t)sysconf(_SC_PAGESIZE); }
@@ -167,6 +168,7 @@ void *lr_os_remap(void *addr, size_t old_bytes, size_t new_bytes) {
 // marks are refused for locked memory.
 bool lr_os_guard(void *addr, size_t bytes) {
     if (madvise(addr, bytes, MADV_GUARD_INSTALL) == 0) {
+        lr_store_relaxed(&guards_by_marks, 1);
         return true;
     }
     lr_store_relaxed(&guards_by_protection, 1);
@@ -175,6 +177,10 @@ bool lr_os_guard(void *addr, size_t bytes) {
 
 bool lr_os_unguard(void *addr, size_t bytes) {
     bool removed = madvise(addr, bytes, MADV_GUARD_REMOVE) == 0;
+    if (!removed && lr_load_relaxed(&guards_by_marks) != 0) {
+        // A filter of system calls, put on since, may forbid it: nothing is lost with the mapping.
+        return map_anonymous(addr, bytes, PROT_READ | PROT_WRITE, MAP_FIXED) == addr;
+    }
     if (lr_load_relaxed(&guards_by_protection) == 0) {
         return removed;
     }

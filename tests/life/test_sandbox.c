@@ -19,6 +19,9 @@
 
 #include "../support/child.h"
 #include "../support/support.h"
+#include "api/start.h"
+#include "hard/hard.h"
+#include "hard/pages.h"
 
 static const size_t mib = 1024 * 1024;
 
@@ -96,30 +99,47 @@ static void live_without(void *call) {
     larder_free(kept);
 }
 
+// Guards that were made by what is forbidden now have to go when the quarantine is emptied.
+static void live_hardened_without(void *call) {
+    EXPECT(lr_start());
+    lr_hard_enable();
+    use_all();
+    forbid(*(const long *)call);
+    use_large();
+    lr_pages_reclaim();
+    use_all();
+}
+
 // Not mmap, futex, clone: without these no program goes on.
-static void expect_life_without(long call) {
+static void expect_life_without(void (*live)(void *), long call) {
     if (TEST_UNDER_TSAN || TEST_UNDER_ASAN)
         TEST_SKIP("the sanitizer makes system calls of its own");
     struct test_child child;
-    test_child_run(&child, 60, live_without, &call);
+    test_child_run(&child, 60, live, &call);
     if (test_child_skipped(&child))
         TEST_SKIP("filters of system calls are not permitted here");
     EXPECT_CHILD_EXIT(&child, 0);
 }
 
-START_TEST(test_sandbox__membarrier) { expect_life_without(SYS_membarrier); }
+START_TEST(test_sandbox__membarrier) { expect_life_without(live_without, SYS_membarrier); }
 END_TEST
-START_TEST(test_sandbox__madvise) { expect_life_without(SYS_madvise); }
+START_TEST(test_sandbox__madvise) { expect_life_without(live_without, SYS_madvise); }
 END_TEST
-START_TEST(test_sandbox__process_madvise) { expect_life_without(SYS_process_madvise); }
+START_TEST(test_sandbox__process_madvise) {
+    expect_life_without(live_without, SYS_process_madvise);
+}
 END_TEST
-START_TEST(test_sandbox__mremap) { expect_life_without(SYS_mremap); }
+START_TEST(test_sandbox__mremap) { expect_life_without(live_without, SYS_mremap); }
 END_TEST
-START_TEST(test_sandbox__munmap) { expect_life_without(SYS_munmap); }
+START_TEST(test_sandbox__munmap) { expect_life_without(live_without, SYS_munmap); }
 END_TEST
-START_TEST(test_sandbox__prctl) { expect_life_without(SYS_prctl); }
+START_TEST(test_sandbox__prctl) { expect_life_without(live_without, SYS_prctl); }
 END_TEST
-START_TEST(test_sandbox__gettid) { expect_life_without(SYS_gettid); }
+START_TEST(test_sandbox__gettid) { expect_life_without(live_without, SYS_gettid); }
+END_TEST
+START_TEST(test_sandbox__hardened_madvise) {
+    expect_life_without(live_hardened_without, SYS_madvise);
+}
 END_TEST
 
 Suite *lr_suite(void) {
@@ -131,5 +151,6 @@ Suite *lr_suite(void) {
     test_add(suite, test_sandbox__munmap);
     test_add(suite, test_sandbox__prctl);
     test_add(suite, test_sandbox__gettid);
+    test_add(suite, test_sandbox__hardened_madvise);
     return suite;
 }
