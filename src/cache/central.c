@@ -319,6 +319,21 @@ static unsigned find_runs(void *const *objects, unsigned count, struct run *runs
     return found;
 }
 
+// The same for one object.
+static LR_ALWAYS_INLINE unsigned mark_one_free(struct span *span, const struct class_info *info,
+                                               const void *object) {
+    size_t offset = (size_t)((const char *)object - lr_span_start(span));
+    size_t i = lr_object_index(info, offset);
+    uint64_t bit = (uint64_t)1 << (i % 64);
+    if (LR_UNLIKELY(i * info->bytes != offset || i >= span->fresh ||
+                    (span->bits[i / 64] & bit) != 0)) {
+        return 0;
+    }
+    span->bits[i / 64] |= bit;
+    span->free_objects++;
+    return 1;
+}
+
 // Puts the objects of the runs back; returns how many were accepted before a bad one. A span is
 // settled once, however many runs it has.
 static unsigned insert_locked(struct central *list, unsigned size_class, const struct run *runs,
@@ -332,14 +347,17 @@ static unsigned insert_locked(struct central *list, unsigned size_class, const s
         if (LR_UNLIKELY(span == NULL || span->size_class != size_class)) {
             break;
         }
-        at += mark_free(span, info, objects + at, runs[i].end - at);
+        unsigned count = runs[i].end - at;
+        unsigned done = count == 1 ? mark_one_free(span, info, objects[at])
+                                   : mark_free(span, info, objects + at, count);
         // A span that did not accept its first object is none of ours to settle: it may be on its
         // way out.
-        if (span->touched == 0 && at > (i == 0 ? 0 : runs[i - 1].end)) {
+        if (span->touched == 0 && done > 0) {
             span->touched = 1;
             touched[touched_count++] = span;
         }
-        if (LR_UNLIKELY(at < runs[i].end)) {
+        at += done;
+        if (LR_UNLIKELY(done < count)) {
             break;
         }
     }
