@@ -7,6 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/attr.h"
+
 enum {
     NUMBER_TEXT = 24, // 2^64 has 20 decimal digits; sign, 0
     LINE_BYTES = 512,
@@ -57,7 +59,8 @@ int lr_print_flush(struct lr_print *p) {
     return p->error;
 }
 
-static void append(struct lr_print *p, const char *bytes, size_t count) {
+// What does not fit as a whole.
+static void append_long(struct lr_print *p, const char *bytes, size_t count) {
     while (count > 0) {
         size_t room = p->cap - 1 - p->len;
         size_t part = count < room ? count : room;
@@ -79,30 +82,75 @@ static void append(struct lr_print *p, const char *bytes, size_t count) {
     }
 }
 
-void lr_print_char(struct lr_print *p, char c) { append(p, &c, 1); }
+void lr_print_part(struct lr_print *p, const char *s, size_t count) {
+    if (LR_LIKELY(count < p->cap - p->len)) {
+        memcpy(p->buf + p->len, s, count);
+        p->len += count;
+        p->buf[p->len] = 0;
+    } else {
+        append_long(p, s, count);
+    }
+}
 
-void lr_print_str(struct lr_print *p, const char *s) { append(p, s, strlen(s)); }
+void lr_print_char(struct lr_print *p, char c) {
+    if (LR_LIKELY(p->len + 1 < p->cap)) {
+        p->buf[p->len++] = c;
+        p->buf[p->len] = 0;
+    } else {
+        append_long(p, &c, 1);
+    }
+}
 
 static void repeat(struct lr_print *p, char c, size_t count) {
     while (count-- > 0) {
-        append(p, &c, 1);
+        lr_print_char(p, c);
     }
 }
 
 // Writes the digits so that they end at `end`; returns where they begin.
-static char *digits(char *end, uint64_t value, unsigned base) {
+static char *hexadecimal(char *end, uint64_t value) {
     do {
-        *--end = "0123456789abcdef"[value % base];
-        value /= base;
+        *--end = "0123456789abcdef"[value % 16];
+        value /= 16;
     } while (value != 0);
     return end;
 }
 
+// The same; two digits a division.
+static char *decimal(char *end, uint64_t value) {
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
+    for (; value >= 100; value /= 100) {
+        end -= 2;
+        memcpy(end, &pairs[value % 100 * 2], 2);
+    }
+    if (value >= 10) {
+        end -= 2;
+        memcpy(end, &pairs[value * 2], 2);
+    } else {
+        *--end = (char)('0' + value);
+    }
+    return end;
+}
+
 void lr_print_u64(struct lr_print *p, uint64_t value) {
-    char text[NUMBER_TEXT];
-    char *end = text + sizeof(text);
-    char *begin = digits(end, value, 10);
-    append(p, begin, (size_t)(end - begin));
+    if (value < 10) { // as most figures are
+        lr_print_char(p, (char)('0' + value));
+        return;
+    }
+    // With room behind, so that a copy of fixed length takes as many digits as there are.
+    char text[2 * NUMBER_TEXT] = {0};
+    char *end = text + NUMBER_TEXT;
+    char *begin = decimal(end, value);
+    if (LR_LIKELY(NUMBER_TEXT < p->cap - p->len)) {
+        memcpy(p->buf + p->len, begin, NUMBER_TEXT);
+        p->len += (size_t)(end - begin);
+        p->buf[p->len] = 0;
+    } else {
+        append_long(p, begin, (size_t)(end - begin));
+    }
 }
 
 // "B", "KiB", ... for 2^0, 2^10, ...
@@ -164,7 +212,7 @@ static void field(struct lr_print *p, const struct directive *d, char sign, cons
     if (zeros) {
         repeat(p, '0', padding);
     }
-    append(p, text, length);
+    lr_print_part(p, text, length);
     if (d->left) {
         repeat(p, ' ', padding);
     }
@@ -174,7 +222,7 @@ static void number(struct lr_print *p, const struct directive *d, char sign, uin
                    unsigned base) {
     char text[NUMBER_TEXT];
     char *end = text + sizeof(text);
-    char *begin = digits(end, value, base);
+    char *begin = base == 16 ? hexadecimal(end, value) : decimal(end, value);
     field(p, d, sign, begin, (size_t)(end - begin));
 }
 
@@ -186,7 +234,7 @@ static void signed_number(struct lr_print *p, const struct directive *d, int64_t
 static void pointer(struct lr_print *p, const struct directive *d, const void *value) {
     char text[NUMBER_TEXT];
     char *end = text + sizeof(text);
-    char *begin = digits(end, (uintptr_t)value, 16);
+    char *begin = hexadecimal(end, (uintptr_t)value);
     *--begin = 'x';
     *--begin = '0';
     field(p, d, 0, begin, (size_t)(end - begin));
@@ -278,7 +326,7 @@ void lr_print_v(struct lr_print *p, const char *format, va_list arguments) {
         while (*format != 0 && *format != '%') {
             format++;
         }
-        append(p, plain, (size_t)(format - plain));
+        lr_print_part(p, plain, (size_t)(format - plain));
         if (*format == 0) {
             break;
         }
@@ -286,7 +334,7 @@ void lr_print_v(struct lr_print *p, const char *format, va_list arguments) {
         const char *begin = format;
         format = parse_directive(format + 1, &d, &rest);
         if (!convert(p, &d, &rest)) {
-            append(p, begin, (size_t)(format - begin));
+            lr_print_part(p, begin, (size_t)(format - begin));
         }
     }
     va_end(rest);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/attr.h"
 
@@ -31,9 +32,13 @@ LR_COLD void lr_print_init(struct lr_print *p, char *buf, size_t cap, int fd);
 // Writes what waits to fd. 0, or the negative errno of the first write that failed since init.
 LR_COLD int lr_print_flush(struct lr_print *p);
 
-LR_COLD void lr_print_char(struct lr_print *p, char c);
-LR_COLD void lr_print_str(struct lr_print *p, const char *s);
-LR_COLD void lr_print_u64(struct lr_print *p, uint64_t value);
+// Not cold, because statistics that are read a hundred times a second are made of them.
+void lr_print_part(struct lr_print *p, const char *s, size_t count); // the first characters
+void lr_print_char(struct lr_print *p, char c);
+void lr_print_u64(struct lr_print *p, uint64_t value);
+static inline void lr_print_str(struct lr_print *p, const char *s) {
+    lr_print_part(p, s, strlen(s)); // of a literal the compiler knows the length
+}
 
 // For eyes: "512 B", "1.5 KiB", "12.3 GiB"; rounded to the nearest tenth.
 LR_COLD void lr_print_bytes(struct lr_print *p, uint64_t bytes);

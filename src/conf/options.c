@@ -340,6 +340,13 @@ int lr_option_get(const char *name, uint64_t *value) {
     return 0;
 }
 
+uint64_t lr_options_age(void) {
+    lr_lock(&lr_options_lock);
+    const uint64_t age = state.publications + 1;
+    lr_unlock(&lr_options_lock);
+    return age;
+}
+
 int lr_option_set(const char *name, uint64_t value) {
     const enum lr_option_id id = lr_option_by_name(name);
     if (id == LR_OPTION_COUNT) {

@@ -79,6 +79,9 @@ const char *lr_options_text(enum lr_option_id id);
 enum lr_option_origin { LR_FROM_DEFAULT, LR_FROM_ENVIRONMENT, LR_FROM_PROGRAM };
 enum lr_option_origin lr_option_origin(enum lr_option_id id); // of the value in effect
 
+// Never 0; another number after each change of a value. What is read after it is as new at least.
+uint64_t lr_options_age(void);
+
 struct lr_option_values {
     uint64_t value[LR_OPTION_COUNT];
     uint8_t origin[LR_OPTION_COUNT];   // enum lr_option_origin

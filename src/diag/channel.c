@@ -49,7 +49,8 @@ static struct {
     int fd;
     struct lr_os_file_id file;
     uint64_t checked_ns;
-    bool refused; // it could not be made; not tried again
+    uint64_t options_age; // lr_options_age() of the options there; 0: none
+    bool refused;         // it could not be made; not tried again
     bool profile_open;
     int profile_fd;
     struct lr_os_file_id profile_file;
@@ -88,10 +89,9 @@ static void writer_add(struct writer *w, const void *row) {
     w->waiting++;
 }
 
+// `to` is all zero.
 static void copy_text(char *to, size_t cap, const char *from) {
-    struct lr_print p;
-    lr_print_init(&p, to, cap, -1);
-    lr_print_str(&p, from);
+    memcpy(to, from, strnlen(from, cap - 1));
 }
 
 static void write_stats(struct writer *w, const struct larder_stats *stats) {
@@ -140,7 +140,12 @@ static void write_locks(struct writer *w, const struct lr_report *report) {
     writer_flush(w);
 }
 
+// Most reads find them as they were.
 static void write_options(struct writer *w) {
+    const uint64_t age = lr_options_age();
+    if (age == channel.options_age) {
+        return;
+    }
     writer_init(w, OPTIONS_AT, sizeof(struct larder_page_option));
     for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
         struct larder_page_option row = {.origin = lr_option_origin(id),
@@ -158,6 +163,7 @@ static void write_options(struct writer *w) {
         writer_add(w, &row);
     }
     writer_flush(w);
+    channel.options_age = w->error == 0 ? age : 0;
 }
 
 static struct {
@@ -256,6 +262,7 @@ static bool make_page(void) {
     channel.header = page;
     channel.fd = fd;
     channel.file = file;
+    channel.options_age = 0;
     return true;
 }
 

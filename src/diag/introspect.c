@@ -82,22 +82,24 @@ static void look_at_slabs(unsigned c, struct larder_class_stats *out) {
     };
 }
 
+// `*central`: what else is known of its spans.
 static void look_at_class(unsigned c, const struct thread_totals *totals,
-                          struct larder_class_stats *out) {
+                          struct larder_class_stats *out, struct central_counts *central) {
+    *central = (struct central_counts){0};
     if (lr_hardened) {
         look_at_slabs(c, out);
         return;
     }
-    struct central_counts central = lr_central_counts(c);
+    *central = lr_central_counts(c);
     const struct class_info *info = &lr_classes[c];
     *out = (struct larder_class_stats){
         .size = info->bytes,
         .objects_per_span = info->objects,
         .span_bytes = info->pages * LR_PAGE_BYTES,
-        .spans = central.spans,
+        .spans = central->spans,
         .thread_objects = totals->objects[c],
         .transfer_objects = lr_transfer_objects(c),
-        .central_objects = central.free_objects,
+        .central_objects = central->free_objects,
     };
     uint64_t all = out->spans * out->objects_per_span;
     uint64_t free = out->thread_objects + out->transfer_objects + out->central_objects;
@@ -119,11 +121,10 @@ static void add_class(struct larder_stats *out, const struct larder_class_stats 
 }
 
 // Pages of spans in use that were returned.
-static void subtract_clean(struct larder_stats *out, unsigned c) {
-    struct central_counts central = lr_central_counts(c);
-    out->returned_bytes += central.clean_bytes;
-    out->span_tail_bytes -= central.clean_tail_bytes;
-    out->central_free_bytes -= central.clean_bytes - central.clean_tail_bytes;
+static void subtract_clean(struct larder_stats *out, const struct central_counts *central) {
+    out->returned_bytes += central->clean_bytes;
+    out->span_tail_bytes -= central->clean_tail_bytes;
+    out->central_free_bytes -= central->clean_bytes - central->clean_tail_bytes;
 }
 
 static void collect_heap(struct larder_stats *out) {
@@ -248,9 +249,10 @@ void lr_stats_collect_all(struct larder_stats *out, struct larder_class_stats *c
     collect_heap(out);
     for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
         struct larder_class_stats class_stats;
-        look_at_class(c, &totals, &class_stats);
+        struct central_counts central;
+        look_at_class(c, &totals, &class_stats, &central);
         add_class(out, &class_stats);
-        subtract_clean(out, c);
+        subtract_clean(out, &central);
         if (classes != NULL) {
             classes[c - 1] = class_stats;
         }
@@ -292,7 +294,8 @@ bool lr_stats_class(unsigned index, struct larder_class_stats *out) {
     }
     struct thread_totals totals;
     collect_threads(&totals);
-    look_at_class(index + 1, &totals, out);
+    struct central_counts central;
+    look_at_class(index + 1, &totals, out, &central);
     return true;
 }
 

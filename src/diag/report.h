@@ -51,8 +51,7 @@ struct lr_report {
 };
 
 // False where nothing is known of the class, or it has no spans.
-LR_COLD bool lr_report_fills(const struct lr_report *report, unsigned i,
-                             struct larder_span_fills *out);
+bool lr_report_fills(const struct lr_report *report, unsigned i, struct larder_span_fills *out);
 
 // The next kind of slow operations that was measured at all, from *at on, which moves behind it;
 // how many there were, 0: there is none left.
@@ -70,19 +69,19 @@ LR_COLD const char *lr_report_fill_name(unsigned index);
 
 // Reads all figures of this process, except threads and options. The caller holds no lock of
 // Larder.
-LR_COLD void lr_report_gather(struct lr_report *out);
+void lr_report_gather(struct lr_report *out);
 
 // Gathers and writes, without allocating. 0, or the negative errno of the first write that failed.
 LR_COLD int lr_report_print(int fd, enum larder_format format);
 
 // One JSON object and a newline.
-LR_COLD void lr_report_json(struct lr_print *p, const struct lr_report *report);
+void lr_report_json(struct lr_print *p, const struct lr_report *report);
 
 // A text between quotation marks, as JSON and the label values of metrics both read it.
-LR_COLD void lr_report_quote(struct lr_print *p, const char *text);
+void lr_report_quote(struct lr_print *p, const char *text);
 
 // Samples for a collector. `open`: OpenMetrics 1.0, which has the suffix of counters on samples
 // only and ends with "# EOF"; else the text format 0.0.4 of Prometheus and node-exporter.
-LR_COLD void lr_report_metrics(struct lr_print *p, const struct lr_report *report, bool open);
+void lr_report_metrics(struct lr_print *p, const struct lr_report *report, bool open);
 
 #endif

@@ -24,6 +24,7 @@ enum {
     LOCK_TRIES = 200, // of 10 ms
     ANSWER_MS = 2000,
     COPY_TRIES = 100,
+    NAMES_MS = 1000, // names of threads are as old at most
 };
 
 // -1 unless it is a page that nobody can shorten.
@@ -231,6 +232,22 @@ const char *lr_page_read(const struct page_link *link, struct page_view *out) {
     return wrong;
 }
 
+// A name is a file, and names rarely change.
+static void name_threads(pid_t pid, struct page_view *view) {
+    const uint64_t now = now_ms();
+    const bool all = view->named_pid != pid || now - view->named_ms >= NAMES_MS;
+    if (all) {
+        view->named_pid = pid;
+        view->named_ms = now;
+    }
+    for (unsigned i = 0; i < view->report.thread_count; i++) {
+        struct lr_report_thread *thread = &view->threads[i];
+        if (all || thread->name[0] == '\0') {
+            lr_proc_thread_name(pid, thread->thread_id, thread->name, sizeof thread->name);
+        }
+    }
+}
+
 int lr_page_look(const struct page_link *link, struct page_view *out) {
     struct page_answer answer;
     const int error = lr_page_ask(link, LARDER_PAGE_REFRESH, "", "", &answer);
@@ -248,9 +265,6 @@ int lr_page_look(const struct page_link *link, struct page_view *out) {
         return TOOL_FAILED;
     }
     out->report.process_id = (uint32_t)link->pid;
-    for (unsigned i = 0; i < out->report.thread_count; i++) {
-        lr_proc_thread_name(link->pid, out->threads[i].thread_id, out->threads[i].name,
-                            sizeof out->threads[i].name);
-    }
+    name_threads(link->pid, out);
     return TOOL_OK;
 }

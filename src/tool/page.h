@@ -18,7 +18,7 @@ enum {
     PAGE_BYTES_MOST = 1 << 20, // of pages of later versions
 };
 
-// What a page said. About 150 KiB: not for a stack.
+// What a page said. About 150 KiB: not for a stack. All zero before its first use.
 struct page_view {
     struct lr_report report; // points to what follows; stands first
     char version[32];
@@ -34,9 +34,12 @@ struct page_view {
     uint64_t pools_begin, pools_end;
     uint64_t updated_ns;
     uint32_t threads_total;
+    pid_t named_pid; // whose threads have their names; 0: nobody's
+    uint64_t named_ms;
 };
 
 // Fills *out from a copy of a page. NULL, or what is wrong with it; then *out is not to be used.
+// Threads that were there before keep their names.
 const char *lr_page_decode(const void *bytes, size_t size, struct page_view *out);
 
 struct page_link {

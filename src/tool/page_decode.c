@@ -38,18 +38,28 @@ static void take_text(char *to, size_t to_bytes, const char *from, size_t from_b
     to[length] = '\0';
 }
 
+// The figure with a name of at most 31 characters; LR_STAT_COUNT: there is none. Pages of the same
+// version have it at `guess`.
+static enum lr_stat_id stat_of(const char name[32], uint32_t guess) {
+    if (guess < LR_STAT_COUNT && strncmp(name, lr_stat_name(guess), 32) == 0) {
+        return guess;
+    }
+    enum lr_stat_id id = 0;
+    while (id < LR_STAT_COUNT && strncmp(name, lr_stat_name(id), 32) != 0) {
+        id++;
+    }
+    return id;
+}
+
 static void decode_stats(const struct source *s, const struct larder_page_table *t,
                          struct larder_stats *out) {
     memset(out, 0, sizeof *out);
     for (uint32_t i = 0; i < t->rows; i++) {
         struct larder_page_stat row;
-        char name[sizeof row.name + 1];
         read_row(s, t, i, &row, sizeof row);
-        take_text(name, sizeof name, row.name, sizeof row.name);
-        for (enum lr_stat_id id = 0; id < LR_STAT_COUNT; id++) {
-            if (strcmp(name, lr_stat_name(id)) == 0) {
-                lr_stat_set(out, id, row.value);
-            }
+        const enum lr_stat_id id = stat_of(row.name, i);
+        if (id != LR_STAT_COUNT) {
+            lr_stat_set(out, id, row.value);
         }
     }
 }
@@ -73,10 +83,14 @@ static void decode_threads(const struct source *s, const struct larder_page_tabl
     for (uint32_t i = 0; i < rows; i++) {
         struct larder_page_thread row;
         read_row(s, t, i, &row, sizeof row);
-        out->threads[i] = (struct lr_report_thread){.thread_id = row.thread_id,
-                                                    .state = row.state,
-                                                    .cache_bytes = row.cache_bytes,
-                                                    .slow_calls = row.slow_calls};
+        struct lr_report_thread *thread = &out->threads[i];
+        if (thread->thread_id != row.thread_id) {
+            thread->thread_id = row.thread_id;
+            thread->name[0] = '\0';
+        }
+        thread->state = row.state;
+        thread->cache_bytes = row.cache_bytes;
+        thread->slow_calls = row.slow_calls;
     }
     out->report.thread_count = rows;
     out->report.threads = out->threads;

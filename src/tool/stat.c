@@ -49,7 +49,7 @@ static void print_options(struct lr_print *p, const struct page_view *view) {
 
 static int print(const struct page_link *link, const struct request *request,
                  const struct page_view *view) {
-    char buffer[4096];
+    static char buffer[1 << 16]; // one write for a report of usual length
     struct lr_print p;
     struct proc_memory memory;
     const bool explain = request->explain;
