@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "prof/frames.h"
 
+#include "base/atomic.h"
 #include "base/bits.h"
 #include "os/os.h"
 #include "prof/module.h"
@@ -8,13 +9,25 @@
 
 enum { CALLERS = 8 }; // of a report
 
+// NULL: not known yet. It is searched for once, because it is never unloaded.
+static const struct lr_module *own_module(void) {
+    static _Atomic(const struct lr_module *) kept;
+    const struct lr_module *own = lr_load_acquire(&kept);
+    if (own == NULL) {
+        own = lr_module_find((size_t)lr_unwind);
+        lr_store_release(&kept, own); // pairs with the load above: what it points to
+    }
+    return own;
+}
+
 // How many of the innermost frames are Larder's own. In a static executable they cannot be told
 // from the program's by their mapping: there it is none, and `larder profile` knows them by their
 // names.
 unsigned lr_frames_own(const size_t *pcs, unsigned depth) {
-    const struct lr_module *own = lr_module_find((size_t)lr_unwind);
+    const struct lr_module *own = own_module();
+    const size_t entry = lr_os_program_entry();
     unsigned count = 0;
-    if (own == NULL || own == lr_module_find(lr_os_program_entry())) {
+    if (own == NULL || (entry >= own->start && entry < own->end)) {
         return 0;
     }
     while (count < depth && pcs[count] >= own->start && pcs[count] < own->end) {

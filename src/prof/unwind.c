@@ -9,6 +9,8 @@
 #include "prof/cfi.h"
 #include "prof/module.h"
 
+enum { WINDOW_BYTES = 1024 }; // a power of two, less than a page
+
 // A frame longer than this ends the walk where only the frame pointer speaks of it.
 #define FRAME_MOST ((size_t)1 << 20)
 
@@ -17,8 +19,19 @@ struct cursor {
     size_t stack_pointer;
     size_t frame_pointer;
     size_t readable; // stack from stack_pointer up to here may be read
+    size_t window;   // address of what `words` is a copy of, for the stack beyond; 0: of nothing
     bool refreshed;
+    size_t words[WINDOW_BYTES / sizeof(size_t)]; // not set at first
 };
+
+static void begin(struct cursor *c, size_t pc, size_t stack_pointer, size_t frame_pointer) {
+    c->pc = pc;
+    c->stack_pointer = stack_pointer;
+    c->frame_pointer = frame_pointer;
+    c->readable = 0; // nothing is known of that stack
+    c->window = 0;
+    c->refreshed = false;
+}
 
 // On aarch64 return addresses may be signed, in bits above those of addresses.
 static size_t without_signature(size_t pc) {
@@ -31,6 +44,22 @@ static size_t without_signature(size_t pc) {
 #endif
 }
 
+// A word far from the stack that was seen: the pages in between, and another thread that unmaps
+// this one, have to be reckoned with. Callers' frames lie close to each other, so that one copy
+// serves several of them.
+static bool read_far(struct cursor *c, size_t address, size_t *value) {
+    const size_t window = address & ~((size_t)WINDOW_BYTES - 1); // inside of one page
+    if (c->window != window) {
+        c->window = 0;
+        if (lr_os_peek(c->words, (void *)window, WINDOW_BYTES) != WINDOW_BYTES) {
+            return false;
+        }
+        c->window = window;
+    }
+    *value = c->words[(address - window) / sizeof *value];
+    return true;
+}
+
 // The word at `address`, which lies above the stack pointer. Pages of the stack are asked for once
 // each: one that can be read now stays, because the thread that it belongs to is in this call.
 static bool read_stack(struct cursor *c, size_t address, size_t *value) {
@@ -39,10 +68,8 @@ static bool read_stack(struct cursor *c, size_t address, size_t *value) {
     }
     if (address >= c->readable) {
         size_t page = lr_os_page_bytes();
-        // Far from the stack that was seen the pages in between, and another thread that unmaps
-        // this one, have to be reckoned with.
         if (address - c->readable >= page) {
-            return lr_os_peek(value, (void *)address, sizeof *value) == sizeof *value;
+            return read_far(c, address, value);
         }
         if (!lr_os_is_readable((void *)address)) {
             return false;
@@ -118,21 +145,15 @@ static unsigned walk(struct cursor *c, size_t *pcs, unsigned most) {
 
 LR_NOINLINE unsigned lr_unwind(size_t *pcs, unsigned most) {
     const size_t *frame = __builtin_frame_address(0);
-    struct cursor c = {
-        .pc = without_signature(frame[1]),
-        .stack_pointer = (size_t)(frame + 2),
-        .frame_pointer = frame[0],
-        .readable = ((size_t)(frame + 2) | (lr_os_page_bytes() - 1)) + 1,
-    };
+    struct cursor c;
+    begin(&c, without_signature(frame[1]), (size_t)(frame + 2), frame[0]);
+    c.readable = (c.stack_pointer | (lr_os_page_bytes() - 1)) + 1;
     return walk(&c, pcs, most);
 }
 
 unsigned lr_unwind_from(const struct lr_os_registers *from, size_t *pcs, unsigned most) {
-    struct cursor c = {
-        .pc = from->pc + 1, // as a return address, which lies behind its instruction
-        .stack_pointer = from->stack_pointer,
-        .frame_pointer = from->frame_pointer,
-        .readable = 0, // nothing is known of that stack
-    };
+    struct cursor c;
+    // As a return address, which lies behind its instruction.
+    begin(&c, from->pc + 1, from->stack_pointer, from->frame_pointer);
     return walk(&c, pcs, most);
 }

@@ -62,6 +62,40 @@ START_TEST(test_unwind__deep_stack_is_cut) {
 }
 END_TEST
 
+// Frames of many pages, with small ones between them.
+static unsigned stride(unsigned levels);
+
+__attribute__((noinline, noclone, section("text_descend"))) static unsigned pass(unsigned levels) {
+    volatile char room[16];
+    room[levels % 16] = 1;
+    depth += stride(levels) * 0;
+    return (unsigned char)room[levels % 16];
+}
+
+__attribute__((noinline, noclone, section("text_descend"))) static unsigned
+stride(unsigned levels) {
+    volatile char room[40000];
+    room[levels] = 1;
+    if (levels == 0)
+        (void)descend(2);
+    else if (levels % 2 == 0)
+        depth += stride(levels - 1) * 0;
+    else
+        depth += pass(levels - 1) * 0;
+    return (unsigned char)room[levels];
+}
+
+START_TEST(test_unwind__long_frames) {
+    start();
+    for (unsigned levels = 0; levels < 40; levels += 3) {
+        (void)stride(levels);
+        const unsigned frames = levels + 1 + (levels + 1) / 2 + 3; // stride(), pass(), descend()
+        EXPECT_UINT(frames_of_descend(), ==, frames);
+        EXPECT_UINT(depth, >, frames);
+    }
+}
+END_TEST
+
 static int compare(const void *a, const void *b) {
     (void)a;
     (void)b;
@@ -157,6 +191,7 @@ Suite *lr_suite(void) {
     Suite *suite = suite_create("prof/unwind");
     test_add(suite, test_unwind__counts_the_levels);
     test_add(suite, test_unwind__deep_stack_is_cut);
+    test_add(suite, test_unwind__long_frames);
     test_add(suite, test_unwind__through_libc);
     test_add(suite, test_unwind__small_thread_stack);
 #if defined(__x86_64__) && !LARDER_ASAN && !LARDER_TSAN
