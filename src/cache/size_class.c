@@ -7,10 +7,13 @@
 // A batch is at most 40 KiB of blocks: between a producer and a consumer of messages of up to 1 KiB
 // one lock is taken in 70 calls, and half as much memory waits in their bins as with 64 KiB. A bin
 // is at most 512 KiB, so that no class eats a whole cache budget, but 1 MiB for small blocks:
-// threads that build and tear down trees of 16,000 nodes keep them (src/README.md).
+// threads that build and tear down trees of 16,000 nodes keep them (src/README.md). Of blocks above
+// 10 KiB a batch is four, or 256 KiB: with one at a time every call of a program that cycles
+// through more of them than a bin holds takes the locks of two lists.
 #define AT_MOST(value, most) ((value) < (most) ? (value) : (most))
 #define AT_LEAST(value, least) ((value) > (least) ? (value) : (least))
-#define BATCH(bytes) AT_LEAST(AT_MOST(40 * 1024 / (bytes), 512), 1)
+#define BATCH_LEAST(bytes) AT_MOST(256 * 1024 / (bytes), 4)
+#define BATCH(bytes) AT_LEAST(AT_MOST(40 * 1024 / (bytes), 512), BATCH_LEAST(bytes))
 #define MOST(bytes) AT_LEAST(AT_MOST(((bytes) <= 256 ? 1024 : 512) * 1024 / (bytes), 32768), 2)
 #define RECIPROCAL(bytes) ((uint32_t)((((uint64_t)1 << 31) + (bytes) / 16 - 1) / ((bytes) / 16)))
 

@@ -31,6 +31,17 @@ static unsigned next_bit(const uint64_t map[WORDS], unsigned from, bool value) {
     return LR_PAGES_PER_HUGE;
 }
 
+// Where the run of free pages that reaches up to `end` begins; `end` if the page below is used.
+static unsigned run_start(const uint64_t used[WORDS], unsigned end) {
+    for (unsigned w = (end + 63) / 64; w-- > 0;) {
+        uint64_t word = used[w] & word_mask(w, 0, end);
+        if (word != 0) {
+            return w * 64 + 64 - (unsigned)__builtin_clzl(word);
+        }
+    }
+    return 0;
+}
+
 unsigned lr_huge_find(const struct huge_page *huge, unsigned pages, unsigned align) {
     unsigned at = 0;
     for (;;) {
@@ -63,13 +74,16 @@ unsigned lr_huge_take(struct huge_page *huge, unsigned first, unsigned pages) {
     for (unsigned w = first / 64; w <= (first + pages - 1) / 64; w++) {
         uint64_t mask = word_mask(w, first, first + pages);
         LR_ASSERT((huge->used[w] & mask) == 0);
-        was_clean += (unsigned)__builtin_popcountl(huge->clean[w] & mask);
         huge->used[w] |= mask;
-        huge->clean[w] &= ~mask;
+        uint64_t clean = huge->clean[w] & mask;
+        if (clean != 0) {
+            was_clean += (unsigned)__builtin_popcountl(clean);
+            huge->clean[w] &= ~clean;
+        }
     }
     huge->used_count = (uint16_t)(huge->used_count + pages);
     huge->clean_count = (uint16_t)(huge->clean_count - was_clean);
-    huge->longest = (uint16_t)longest_free(huge);
+    huge->longest = huge->used_count == LR_PAGES_PER_HUGE ? 0 : (uint16_t)longest_free(huge);
     return was_clean;
 }
 
@@ -82,7 +96,9 @@ void lr_huge_give(struct huge_page *huge, unsigned first, unsigned pages, bool c
     }
     huge->used_count = (uint16_t)(huge->used_count - pages);
     huge->clean_count = (uint16_t)(huge->clean_count + (clean ? pages : 0));
-    huge->longest = (uint16_t)longest_free(huge);
+    // Only the run that these pages are now part of is longer than it was.
+    unsigned length = next_bit(huge->used, first + pages, true) - run_start(huge->used, first);
+    huge->longest = (uint16_t)lr_max(huge->longest, length);
 }
 
 void lr_huge_populate(struct huge_page *huge) {

@@ -56,7 +56,9 @@ START_TEST(test_size_class__the_table_rises_and_is_aligned) {
         EXPECT_UINT(info->objects, >=, 2);
         EXPECT_UINT(info->pages, <, LR_PAGES_PER_HUGE);
         EXPECT_UINT(info->batch, >=, 1);
-        EXPECT_UINT(info->batch * info->bytes, <=, lr_max(64 * LR_KIB, info->bytes));
+        EXPECT_UINT(info->batch * info->bytes, <=,
+                    lr_max(64 * LR_KIB, lr_min(4 * info->bytes, 256 * LR_KIB)));
+        EXPECT_UINT(info->batch, >=, lr_min(4, 256 * LR_KIB / info->bytes)); // see size_class.c
         EXPECT_UINT(info->most, >=, 2);
         EXPECT_UINT(info->most * info->bytes, <=,
                     lr_max((info->bytes <= 256 ? 1024 : 512) * LR_KIB, 2 * info->bytes));
