@@ -178,8 +178,15 @@ static size_t find_whole(uint32_t count, uint32_t align) {
     return (size_t)number * LR_PAGES_PER_HUGE;
 }
 
-// A process may have 65,530 mappings, and most are for the program.
-enum { THP_BORDERS_MOST = 8192 };
+enum {
+    // A process may have 65,530 mappings, and most are for the program.
+    THP_BORDERS_MOST = 8192,
+    // Of a span. Larger ones are buffers of which some are touched here and there only: fifty
+    // blocks
+    // of 64 to 512 KiB with a byte written to each keep 9 MiB resident, and 31 if they begin huge
+    // pages that are asked for.
+    THP_PAGES_MOST = (256 << 10) >> LR_PAGE_SHIFT,
+};
 
 // Notes what the kernel is told of the huge page; false if that would take too many mappings.
 static bool note_thp(uint32_t number, enum huge_thp told) {
@@ -211,8 +218,7 @@ static bool begin_huge_page(uint32_t number, size_t pages, uint32_t *asked) {
     }
     LR_ASSERT(huge->state == HUGE_NONE); // find_part() and find_whole() took it off its run
     bool told = is_whole(huge, mode);
-    // Blocks of 2 MiB and more are not asked for: some are touched here and there only.
-    bool small = pages < LR_PAGES_PER_HUGE;
+    bool small = pages <= THP_PAGES_MOST;
     if (!told && small && note_thp(number, HUGE_ASKED)) {
         *asked = number;
         told = true;

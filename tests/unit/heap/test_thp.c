@@ -8,7 +8,7 @@
 #include "heap/release.h"
 #include "heap_test.h"
 
-enum { WHOLE = LR_PAGES_PER_HUGE, SMALL_OBJECTS = 4 };
+enum { WHOLE = LR_PAGES_PER_HUGE, SMALL_OBJECTS = 4, ASKED_MOST = 32 };
 
 struct mappings {
     size_t count;
@@ -83,8 +83,14 @@ START_TEST(test_thp__large_blocks_are_not_asked_for) {
     lr_span_alloc_large((size_t)16 * WHOLE, 1);
     struct span *const span = lr_span_alloc_large((size_t)5 * WHOLE + 3, 1);
     EXPECT(span->zeroed);
+    take(WHOLE - 3);
+    take(ASKED_MOST + 1);
     EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
     EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 0);
+    take(WHOLE - ASKED_MOST - 1);
+    take(ASKED_MOST);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, LR_HUGE_BYTES);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, WHOLE - ASKED_MOST);
 }
 END_TEST
 
@@ -92,7 +98,7 @@ START_TEST(test_thp__fresh_part_of_a_whole_huge_page_is_zeroed) {
     start_heap_with("auto", 0);
     need_huge_pages();
     lr_span_alloc_large((size_t)16 * WHOLE, 1);
-    struct span *const span = lr_span_alloc_large(40, 1);
+    struct span *const span = lr_span_alloc_large(ASKED_MOST, 1);
     EXPECT(span->zeroed);
     EXPECT_ZERO(lr_span_start(span), lr_span_bytes(span));
 }
@@ -100,17 +106,21 @@ END_TEST
 
 START_TEST(test_thp__returned_parts_stay_returned) {
     enum { SPANS = 16 };
-    struct span *spans[SPANS];
+    struct span *spans[SPANS], *begun[SPANS];
     start_heap_with("auto", 0);
     need_huge_pages();
     lr_span_alloc_large((size_t)16 * WHOLE, 1);
     for (unsigned i = 0; i < SPANS; i++) {
-        spans[i] = take(WHOLE / 2);
+        begun[i] = take(1); // which is asked for
+        spans[i] = take(WHOLE / 2 - 1);
+        memset(lr_span_start(begun[i]), 1, lr_span_bytes(begun[i]));
         memset(lr_span_start(spans[i]), 1, lr_span_bytes(spans[i]));
     }
     const size_t rss = test_rss_bytes();
-    for (unsigned i = 0; i < SPANS; i += 2)
+    for (unsigned i = 0; i < SPANS; i += 2) {
+        lr_span_free(begun[i]);
         lr_span_free(spans[i]);
+    }
     EXPECT_UINT(lr_release_pages(SIZE_MAX), ==, SPANS / 2 * WHOLE / 2);
     const struct mappings found = look_at_mappings();
     EXPECT_UINT(found.asked_bytes, ==, 0);
@@ -118,8 +128,10 @@ START_TEST(test_thp__returned_parts_stay_returned) {
     if (!TEST_UNDER_TSAN) // whose shadow stays
         EXPECT_UINT(test_rss_bytes() + SPANS / 2 * LR_HUGE_BYTES / 2, <=, rss + LR_MIB);
     // Emptied and returned, it is asked for again when it is next begun.
-    for (unsigned i = 1; i < SPANS; i += 2)
+    for (unsigned i = 1; i < SPANS; i += 2) {
+        lr_span_free(begun[i]);
         lr_span_free(spans[i]);
+    }
     lr_release_pages(SIZE_MAX);
     EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 0);
     take(1);
@@ -134,6 +146,7 @@ START_TEST(test_thp__mappings_are_bounded) {
     need_huge_pages();
     lr_span_alloc_large((size_t)16 * WHOLE, 1);
     for (unsigned i = 0; i < 6000; i++) {
+        take(1);
         take(WHOLE - 1);
         EXPECT(lr_span_alloc_large(WHOLE, 1) != NULL);
     }
