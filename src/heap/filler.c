@@ -181,9 +181,8 @@ static size_t find_whole(uint32_t count, uint32_t align) {
 enum {
     // A process may have 65,530 mappings, and most are for the program.
     THP_BORDERS_MOST = 8192,
-    // Of a span. Larger ones are buffers of which some are touched here and there only: fifty
-    // blocks
-    // of 64 to 512 KiB with a byte written to each keep 9 MiB resident, and 31 if they begin huge
+    // Of a span. Larger ones are buffers of which some are touched here and there only: fifty of
+    // 64 to 512 KiB with a byte written to each keep 9 MiB resident, and 31 if they begin huge
     // pages that are asked for.
     THP_PAGES_MOST = (256 << 10) >> LR_PAGE_SHIFT,
 };
