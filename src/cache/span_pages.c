@@ -11,6 +11,7 @@
 #include "heap/release.h"
 #include "heap/scavenger.h"
 #include "heap/span_heap.h"
+#include "heap/thp.h"
 #include "os/os.h"
 #include "sync/latency.h"
 
@@ -18,6 +19,7 @@ enum {
     BATCH = 16,        // spans claimed at once
     RANGES = 64,       // of pages in them
     LOOKS_MOST = 1024, // spans of a class looked at in one go
+    WORTH_PART = 8,    // of the pages in use: from there on huge pages are broken under load
 };
 
 #define MS_NS ((uint64_t)1000000)
@@ -109,22 +111,48 @@ static size_t release_class(unsigned size_class, size_t most, unsigned looks) {
 
 static bool pages_are_small_enough(void) { return lr_os_page_bytes() <= LR_PAGE_BYTES; }
 
+struct unused {
+    size_t bytes[LR_CLASS_COUNT]; // left alone since the last look
+    size_t all_bytes;
+    bool changes; // there may be more soon
+};
+
+static struct unused take_unused(void) {
+    struct unused unused = {0};
+    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
+        struct central_unused found = lr_central_take_unused(c);
+        unused.bytes[c] = found.bytes;
+        unused.all_bytes += found.bytes;
+        unused.changes |= found.used;
+    }
+    return unused;
+}
+
+// Blocks do not move, so pages in between are free in all huge pages, and a few of them would break
+// many up.
+static bool is_worth_it(enum lr_breaks breaks, size_t bytes) {
+    size_t used_bytes = lr_span_heap_counts().used_pages << LR_PAGE_SHIFT;
+    return breaks == LR_BREAK_ANY || bytes >= used_bytes / WORTH_PART;
+}
+
 bool lr_span_pages_age(uint64_t now_ns) {
     // Ticks exclude each other, so plain.
     static uint64_t looked_ns;
     static bool more;
+    enum lr_breaks breaks = lr_scavenger_breaks();
     uint64_t delay_ns = lr_max(lr_opt_scavenge_delay_ms() * MS_NS,
-                               lr_scavenger_sees_load() ? AGE_LOAD_NS : AGE_MIN_NS);
-    if (now_ns - looked_ns < delay_ns || !pages_are_small_enough()) {
+                               breaks == LR_BREAK_ANY ? AGE_MIN_NS : AGE_LOAD_NS);
+    breaks = lr_thp_mode() == LR_THP_MODE_SMALL ? LR_BREAK_ANY : breaks;
+    if (now_ns - looked_ns < delay_ns || breaks == LR_BREAK_NONE || !pages_are_small_enough()) {
         return more;
     }
     looked_ns = now_ns;
-    more = false;
-    for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
-        struct central_unused unused = lr_central_take_unused(c);
-        more |= unused.used;
-        if (unused.bytes >= LR_PAGE_BYTES) {
-            more |= release_class(c, unused.bytes, LOOKS_MOST) > 0;
+    struct unused unused = take_unused();
+    more = unused.changes;
+    bool worth = is_worth_it(breaks, unused.all_bytes);
+    for (unsigned c = 1; worth && c < LR_CLASS_COUNT; c++) {
+        if (unused.bytes[c] >= LR_PAGE_BYTES) {
+            more |= release_class(c, unused.bytes[c], LOOKS_MOST) > 0;
         }
     }
     return more;

@@ -15,7 +15,7 @@ size_t lr_squeeze(size_t bytes) {
     lr_fetch_add_relaxed(&lr_cache_looks, 1);
     lr_transfer_flush_all();
     size_t pages = bytes / LR_PAGE_BYTES + (bytes % LR_PAGE_BYTES != 0);
-    size_t released = lr_release_pages(pages) << LR_PAGE_SHIFT;
+    size_t released = lr_release_pages(pages, LR_BREAK_ANY) << LR_PAGE_SHIFT;
     if (released < bytes) {
         released += lr_span_pages_release();
     }

@@ -8,6 +8,10 @@
 // longest at once, all of its demand counts in full, and that many pages more are kept. Without
 // such refaults both shrink step by step, and when the load ends they are given up.
 //
+// While what was freed is likely to be taken again (the use rises, so much is kept that little more
+// could be returned, or the watch is long) the load counts as one that swings: then no huge page is
+// worth breaking up.
+//
 // By the longest watch at once are judged a few MiB, which are worth less than their refaults, and
 // what is more than could be taken again within what is tolerated.
 #include "heap/demand.h"
@@ -139,6 +143,12 @@ static size_t surplus(const struct demand *demand, uint32_t steps, size_t used_p
     return excess(most, used_pages);
 }
 
+// The use is higher than its peak a delay ago.
+static bool rises(const struct demand *demand, size_t used_pages) {
+    size_t before = demand->peaks[(demand->at + PEAKS - LR_DEMAND_STEPS) % PEAKS];
+    return used_pages > before;
+}
+
 size_t lr_demand_keep(struct demand *demand, const struct demand_sample *sample,
                       uint64_t delay_ns) {
     note_peak(demand, sample, delay_ns);
@@ -150,11 +160,13 @@ size_t lr_demand_keep(struct demand *demand, const struct demand_sample *sample,
                             : fading_surplus(demand, sample->used_pages);
     demand->falling = !learned && wanted > LITTLE;
     size_t keep = wanted + lr_max(demand->extra, slack);
+    demand->swings = false;
     if (!load) {
         return keep;
     }
     size_t longest = surplus(demand, longest_watch(delay_ns), sample->used_pages);
     size_t costly = longest - lr_min(longest, REFAULT_BURST);
+    demand->swings = learned || costly > 0 || rises(demand, sample->used_pages);
     return lr_max(keep, lr_max(lr_min(longest, LITTLE), costly));
 }
 

@@ -24,6 +24,7 @@ struct demand {
     size_t taken;     // pages since taken_since_ns
     uint64_t taken_since_ns;
     bool load;               // enough was taken lately
+    bool swings;             // free pages will soon be taken again, wherever they lie
     bool falling;            // much of what is kept goes soon, if the demand does not come back
     uint64_t sampled_ns;     // time of the last sample
     uint64_t quiet_since_ns; // the watch was last changed

@@ -21,14 +21,42 @@ struct fill_set {
     uint64_t filled[FILL_WORDS];
 };
 
+// What it costs to return the free pages of a partly used huge page, the most first; compared with
+// enum lr_breaks.
+enum hole {
+    HOLE_DENSE,  // it is backed whole, and more than half of it is used
+    HOLE_SPARSE, // it is backed whole
+    HOLE_LOOSE,  // it is backed by small pages
+    HOLES,
+};
+static_assert((int)HOLE_SPARSE == (int)LR_BREAK_SPARSE && (int)HOLE_LOOSE == (int)LR_BREAK_NONE,
+              "a hole may be returned if it is at least what may be broken");
+
 static struct {
     struct fill_set fill[RUN_KINDS]; // RUN_CLEAN: most of the free pages are clean
+    size_t holes[HOLES];             // dirty free pages of partly used huge pages
     size_t thp_borders; // places where what the kernel was told changes: it splits a mapping there
 } filler;               // guarded by: lr_span_heap_lock
 
 struct span_heap_counts lr_filler_counts; // guarded by: lr_span_heap_lock
 
 static struct huge_page *huge_at(size_t huge) { return &lr_window.huge_pages[huge]; }
+
+// True if the kernel may back the huge page whole.
+static bool is_whole(const struct huge_page *huge, enum lr_thp_mode mode) {
+    return huge->thp == HUGE_ASKED || (mode == LR_THP_MODE_WHOLE && huge->thp == HUGE_AS_MAPPED);
+}
+
+static enum hole hole_of(const struct huge_page *huge) {
+    if (!is_whole(huge, lr_thp_mode())) {
+        return HOLE_LOOSE;
+    }
+    return huge->used_count * 2U <= LR_PAGES_PER_HUGE ? HOLE_SPARSE : HOLE_DENSE;
+}
+
+static unsigned dirty_free_pages(const struct huge_page *huge) {
+    return (unsigned)LR_PAGES_PER_HUGE - huge->used_count - huge->clean_count;
+}
 
 static void fill_link(uint32_t number) {
     struct huge_page *huge = huge_at(number);
@@ -43,6 +71,8 @@ static void fill_link(uint32_t number) {
     set->head[huge->longest] = number;
     set->filled[huge->longest / 64] |= (uint64_t)1 << (huge->longest % 64);
     huge->state = HUGE_PARTIAL;
+    huge->hole = (uint8_t)hole_of(huge);
+    filler.holes[huge->hole] += dirty_free_pages(huge);
     lr_filler_counts.huge_partial++;
 }
 
@@ -60,6 +90,7 @@ static void fill_unlink(uint32_t number) {
             set->filled[huge->longest / 64] &= ~((uint64_t)1 << (huge->longest % 64));
         }
     }
+    filler.holes[huge->hole] -= dirty_free_pages(huge);
     lr_filler_counts.huge_partial--;
 }
 
@@ -198,13 +229,8 @@ static bool note_thp(uint32_t number, enum huge_thp told) {
         return false;
     }
     filler.thp_borders = filler.thp_borders + after - before;
-    huge->thp = (uint16_t)told;
+    huge->thp = (uint8_t)told;
     return true;
-}
-
-// True if the kernel may back the huge page whole.
-static bool is_whole(const struct huge_page *huge, enum lr_thp_mode mode) {
-    return huge->thp == HUGE_ASKED || (mode == LR_THP_MODE_WHOLE && huge->thp == HUGE_AS_MAPPED);
 }
 
 // The first pages of a huge page that is clean are about to be taken, and not all of it. Where the
@@ -289,7 +315,29 @@ size_t lr_filler_clean_tail(void) {
     return free ? last->run : 0;
 }
 
-size_t lr_filler_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page, size_t *dirty) {
+// The first hole at or after walk->at that may be returned; 0 pages if there is none.
+static size_t find_hole(size_t most, struct claim_walk *walk, size_t *first_page) {
+    size_t left = 0; // in such holes, wherever they are
+    for (unsigned hole = walk->breaks; hole < HOLES; hole++) {
+        left += filler.holes[hole];
+    }
+    size_t end = left == 0 ? 0 : lr_load_relaxed(&lr_window.pages) / LR_PAGES_PER_HUGE;
+    size_t number = lr_max(walk->at, lr_window.first_pool_page / LR_PAGES_PER_HUGE);
+    size_t pages = 0;
+    for (; pages == 0 && number < end; number += pages == 0) {
+        const struct huge_page *huge = huge_at(number);
+        unsigned at;
+        if (huge->state == HUGE_PARTIAL && huge->hole >= (unsigned)walk->breaks) {
+            pages = lr_huge_dirty_hole(huge, most, &at);
+            *first_page = number * LR_PAGES_PER_HUGE + at;
+        }
+    }
+    walk->at = (uint32_t)number;
+    return pages;
+}
+
+size_t lr_filler_claim_dirty(size_t most, struct claim_walk *walk, size_t *first_page,
+                             size_t *dirty) {
     size_t pages = 0;
     uint32_t run = lr_runs_longest(RUN_DIRTY);
     if (run != 0) {
@@ -298,16 +346,7 @@ size_t lr_filler_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page, 
         *first_page = (size_t)lr_runs_take_tail(run, whole, &count) * LR_PAGES_PER_HUGE;
         pages = (size_t)count * LR_PAGES_PER_HUGE;
     } else {
-        size_t end = lr_load_relaxed(&lr_window.pages) / LR_PAGES_PER_HUGE;
-        size_t number = lr_max(*cursor, lr_window.first_pool_page / LR_PAGES_PER_HUGE);
-        for (; pages == 0 && number < end; number += pages == 0) {
-            unsigned at;
-            if (huge_at(number)->state == HUGE_PARTIAL) {
-                pages = lr_huge_dirty_hole(huge_at(number), most, &at);
-                *first_page = number * LR_PAGES_PER_HUGE + at;
-            }
-        }
-        *cursor = (uint32_t)number;
+        pages = find_hole(most, walk, first_page);
     }
     if (pages != 0) {
         *dirty = pages - take_range(*first_page, pages);
@@ -317,5 +356,10 @@ size_t lr_filler_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page, 
 }
 
 bool lr_filler_refuse(uint32_t number) {
-    return is_whole(huge_at(number), lr_thp_mode()) && note_thp(number, HUGE_REFUSED);
+    bool refuse = is_whole(huge_at(number), lr_thp_mode()) && note_thp(number, HUGE_REFUSED);
+    if (refuse && huge_at(number)->state == HUGE_PARTIAL) {
+        fill_unlink(number);
+        fill_link(number); // its other holes are loose now
+    }
+    return refuse;
 }

@@ -29,7 +29,8 @@ void lr_filler_add(uint32_t first, uint32_t count);
 size_t lr_filler_clean_tail(void);
 
 // lr_span_heap_claim_dirty() without the lock.
-size_t lr_filler_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page, size_t *dirty);
+size_t lr_filler_claim_dirty(size_t most, struct claim_walk *walk, size_t *first_page,
+                             size_t *dirty);
 // A part of the huge page is about to be returned: true if it has been backed whole so far, and the
 // kernel has to be told not to do that again.
 bool lr_filler_refuse(uint32_t number);

@@ -36,7 +36,8 @@ struct huge_page {
     uint32_t prev;
     uint32_t run; // HUGE_FREE: huge pages in the run, valid at its first and last member
     uint16_t tag; // HUGE_FREE: the run is clean; valid at its first and last member
-    uint16_t thp; // enum huge_thp
+    uint8_t thp;  // enum huge_thp
+    uint8_t hole; // HUGE_PARTIAL: what its free pages count as, filler.c
 };
 
 static_assert(sizeof(struct huge_page) == 88, "22 words for 2 MiB");

@@ -67,7 +67,7 @@ void lr_limit_note_held(size_t held, size_t dirty) {
     size_t most = lr_limit_soft_bytes() >> LR_PAGE_SHIFT;
     size_t all = held + dirty;
     if (LR_UNLIKELY(all > most) && dirty >= lr_max(most / PART, PART_PAGES_MIN)) {
-        lr_release_pages(lr_min(all - most, dirty));
+        lr_release_pages(lr_min(all - most, dirty), LR_BREAK_ANY);
     }
 }
 

@@ -29,12 +29,12 @@ struct claim {
 struct lr_lock lr_release_lock = LR_LOCK_INIT(LR_RANK_RELEASE);
 
 // Claims ranges of up to `wanted` pages in all.
-static size_t claim_batch(struct claim claims[BATCH], size_t wanted, uint32_t *cursor) {
+static size_t claim_batch(struct claim claims[BATCH], size_t wanted, struct claim_walk *walk) {
     size_t count = 0;
     for (size_t claimed = 0; count < BATCH && claimed < wanted; count++) {
         struct claim *claim = &claims[count];
         claim->pages =
-            lr_span_heap_claim_dirty(wanted - claimed, cursor, &claim->first_page, &claim->dirty);
+            lr_span_heap_claim_dirty(wanted - claimed, walk, &claim->first_page, &claim->dirty);
         if (claim->pages == 0) {
             break;
         }
@@ -44,11 +44,11 @@ static size_t claim_batch(struct claim claims[BATCH], size_t wanted, uint32_t *c
 }
 
 // One batch; false if there is nothing left or the kernel refuses (locked memory).
-static bool release_batch(size_t wanted, uint32_t *cursor, size_t *released) {
+static bool release_batch(size_t wanted, struct claim_walk *walk, size_t *released) {
     struct claim claims[BATCH];
     struct lr_os_range ranges[BATCH];
     lr_lock(&lr_release_lock);
-    size_t count = claim_batch(claims, wanted, cursor);
+    size_t count = claim_batch(claims, wanted, walk);
     for (size_t i = 0; i < count; i++) {
         if (lr_span_heap_splits(claims[i].first_page, claims[i].pages)) {
             // Or the kernel's background thread would make it whole again, all of it resident.
@@ -72,11 +72,11 @@ static bool release_batch(size_t wanted, uint32_t *cursor, size_t *released) {
     return count > 0 && done == count;
 }
 
-size_t lr_release_pages(size_t pages) {
+size_t lr_release_pages(size_t pages, enum lr_breaks breaks) {
     size_t released = 0;
-    uint32_t cursor = 0;
+    struct claim_walk walk = {.breaks = breaks};
     while (released < pages &&
-           release_batch(lr_min(pages - released, BATCH_PAGES), &cursor, &released)) {
+           release_batch(lr_min(pages - released, BATCH_PAGES), &walk, &released)) {
     }
     lr_fetch_add_relaxed(&total_pages, released);
     LR_PROBE1(larder, release, released << LR_PAGE_SHIFT);

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "heap/span_heap.h"
 #include "sync/lock.h"
 
 // Held while pages are claimed and given to the kernel: a fork waits for it, or the claim would be
@@ -13,7 +14,7 @@
 extern struct lr_lock lr_release_lock;
 
 // Returns up to `pages` free pages (whole empty huge pages may round it up); how many went back.
-size_t lr_release_pages(size_t pages);
+size_t lr_release_pages(size_t pages, enum lr_breaks breaks);
 
 struct release_counts {
     uint64_t pages; // returned since the start

@@ -85,8 +85,6 @@ static void wake(void) {
     lr_os_futex_wake_shared(word, 1);
 }
 
-bool lr_scavenger_sees_load(void) { return scavenger.demand.load; }
-
 // Time to the next tick as the delay wants it.
 static uint64_t period_ns(bool falling) {
     uint64_t step = lr_opt_scavenge_delay_ms() * MS_NS / LR_DEMAND_STEPS;
@@ -131,6 +129,15 @@ static void expect_hurry(size_t free_pages) {
     lr_store_relaxed(&scavenger.hurry_pages, thread ? free_pages + HURRY_PAGES : SIZE_MAX);
 }
 
+// Under load holes of huge pages are soon used again, and breaking one up for a few pages costs
+// more than they are worth; afterwards all that is free goes.
+enum lr_breaks lr_scavenger_breaks(void) {
+    if (!scavenger.demand.load) {
+        return LR_BREAK_ANY;
+    }
+    return scavenger.demand.swings ? LR_BREAK_NONE : LR_BREAK_SPARSE;
+}
+
 // Returns surplus pages; true while free memory is left to decide about.
 static bool return_surplus(uint64_t now_ns) {
     struct span_heap_counts counts = lr_span_heap_take_recent();
@@ -151,7 +158,8 @@ static bool return_surplus(uint64_t now_ns) {
     if (allowed == 0) {
         return true;
     }
-    size_t released = lr_release_pages(lr_min(counts.free_dirty_pages - keep, allowed));
+    enum lr_breaks breaks = lr_scavenger_breaks();
+    size_t released = lr_release_pages(lr_min(counts.free_dirty_pages - keep, allowed), breaks);
     scavenger.account_pages -= (int64_t)released;
     lr_demand_note_released(&scavenger.demand, released);
     if (released >= FALLING_PAGES) {

@@ -13,6 +13,7 @@
 
 #include "base/atomic.h"
 #include "base/attr.h"
+#include "heap/span_heap.h"
 #include "sync/lock.h"
 
 extern atomic_u32 lr_scavenger_asleep; // 1 while the thread sleeps without a timeout
@@ -39,8 +40,9 @@ void lr_scavenger_set_service(struct lr_scavenger_service service);
 // a futex that is not private); NULL: on its own. Only from publish().
 void lr_scavenger_sleep_on(atomic_u32 *word);
 
-// For tasks: whether the last tick found a load on the heap.
-bool lr_scavenger_sees_load(void);
+// For tasks: what may be broken up for the sake of memory, as the last tick found it; LR_BREAK_ANY
+// if there is no load on the heap.
+enum lr_breaks lr_scavenger_breaks(void);
 
 void lr_scavenger_wake_slow(void);
 

@@ -92,7 +92,8 @@ static bool try_take(struct page_request *request) {
     bool done = !request->refused && take_locked(request);
     lr_unlock(&lr_span_heap_lock);
     if (crowd > 0 && !request->refused) {
-        lr_release_pages(crowd); // free memory counts towards the limit until it is returned
+        lr_release_pages(crowd,
+                         LR_BREAK_ANY); // free memory counts towards the limit until it is returned
     }
     return done || (!request->refused && grow_and_take(request));
 }
@@ -112,7 +113,7 @@ static bool find_pages(struct page_request *request) {
     if (reclaim_hook != NULL) {
         reclaim_hook();
     }
-    lr_release_pages(SIZE_MAX);
+    lr_release_pages(SIZE_MAX, LR_BREAK_ANY);
     return try_take(request);
 }
 
@@ -284,9 +285,10 @@ struct span_heap_counts lr_span_heap_take_recent(void) {
     return counts;
 }
 
-size_t lr_span_heap_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page, size_t *dirty) {
+size_t lr_span_heap_claim_dirty(size_t most, struct claim_walk *walk, size_t *first_page,
+                                size_t *dirty) {
     lr_lock(&lr_span_heap_lock);
-    size_t pages = lr_filler_claim_dirty(most, cursor, first_page, dirty);
+    size_t pages = lr_filler_claim_dirty(most, walk, first_page, dirty);
     lr_unlock(&lr_span_heap_lock);
     return pages;
 }

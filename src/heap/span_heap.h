@@ -63,11 +63,25 @@ void lr_span_heap_set_reclaim(void (*reclaim)(void));
 
 // ---- For release.c ----
 
+// A huge page that is backed whole and loses a part is backed by small pages until it is empty,
+// which costs the program TLB misses, and a fault for each of them. Which ones may?
+enum lr_breaks {
+    LR_BREAK_ANY,
+    LR_BREAK_SPARSE, // those of which half is free
+    LR_BREAK_NONE,
+};
+
+struct claim_walk {
+    uint32_t at; // huge page to look at next; 0 to begin
+    enum lr_breaks breaks;
+};
+
 // Claims a dirty free range of at most `most` pages: whole huge pages first, then holes in partly
-// used ones from `*cursor` (a huge page number, 0 to begin) on. 0 pages when there is none left.
+// used ones. 0 pages when there is none left.
 // The range counts as in use until lr_span_heap_return_range(). *dirty: how many of the pages hold
 // memory; in an empty huge page some may be clean already.
-size_t lr_span_heap_claim_dirty(size_t most, uint32_t *cursor, size_t *first_page, size_t *dirty);
+size_t lr_span_heap_claim_dirty(size_t most, struct claim_walk *walk, size_t *first_page,
+                                size_t *dirty);
 // Before a claimed range is returned: true if its huge page has been backed whole so far, and the
 // kernel has to be told not to do that again.
 bool lr_span_heap_splits(size_t first_page, size_t pages);

@@ -75,9 +75,10 @@ static void resize(struct fuzz_input *in, unsigned number) {
 }
 
 static void claim(struct fuzz_input *in) {
-    uint32_t cursor = (uint32_t)fuzz_below(in, 32);
+    struct claim_walk walk = {.at = (uint32_t)fuzz_below(in, 32),
+                              .breaks = (enum lr_breaks)fuzz_below(in, 3)};
     size_t first, dirty;
-    const size_t pages = lr_span_heap_claim_dirty(1 + fuzz_size(in, 3000), &cursor, &first, &dirty);
+    const size_t pages = lr_span_heap_claim_dirty(1 + fuzz_size(in, 3000), &walk, &first, &dirty);
     for (size_t i = 0; i < pages; i++)
         MUST(owner[first + i] == 0);
     if (pages == 0)
@@ -103,7 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     while (in.left > 0) {
         const unsigned choice = (unsigned)fuzz_take(&in, 1), number = choice % SPANS;
         if (choice >= 252)
-            lr_release_pages(fuzz_size(&in, 3000));
+            lr_release_pages(fuzz_size(&in, 3000), LR_BREAK_ANY);
         else if (choice >= 240)
             claim(&in);
         else if (spans[number] == NULL)

@@ -192,10 +192,10 @@ static void resize_span(struct test_rng *rng, unsigned number) {
 
 // Claims what the heap offers and returns it clean or as it was.
 static void claim_some(struct test_rng *rng) {
-    uint32_t cursor = 0;
+    struct claim_walk walk = {0};
     size_t first, dirty = 0;
     const size_t most = 1 + test_rng_size(rng, 3000);
-    const size_t pages = lr_span_heap_claim_dirty(most, &cursor, &first, &dirty);
+    const size_t pages = lr_span_heap_claim_dirty(most, &walk, &first, &dirty);
     EXPECT_INT(pages == 0, ==, model.dirty == 0);
     EXPECT_UINT(pages, <=, lr_max(most, WHOLE));
     if (pages == 0)
@@ -217,7 +217,7 @@ static void claim_some(struct test_rng *rng) {
 }
 
 static void release_all(void) {
-    EXPECT_UINT(lr_release_pages(SIZE_MAX), ==, model.dirty);
+    EXPECT_UINT(lr_release_pages(SIZE_MAX, LR_BREAK_ANY), ==, model.dirty);
     EXPECT_UINT(lr_span_heap_counts().free_dirty_pages, ==, 0);
     note_all_returned();
 }

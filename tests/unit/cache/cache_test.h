@@ -11,12 +11,14 @@
 #include "cache/thread_state.h"
 #include "cache/transfer.h"
 
-static inline void start_tiers(size_t window_bytes) {
-    start_heap(window_bytes);
+static inline void start_tiers_with(const char *thp, size_t window_bytes) {
+    start_heap_with(thp, window_bytes);
     lr_size_class_init();
     lr_thread_state_init();
     lr_span_heap_set_reclaim(lr_transfer_flush_all);
 }
+
+static inline void start_tiers(size_t window_bytes) { start_tiers_with("never", window_bytes); }
 
 static inline size_t central_free_objects(unsigned size_class) {
     return lr_central_counts(size_class).free_objects;

@@ -7,6 +7,8 @@
 
 #include "../../support/crew.h"
 #include "cache_test.h"
+#include "heap/scavenger.h"
+#include "heap/thp.h"
 
 static void *objects[20000];
 
@@ -99,6 +101,48 @@ START_TEST(test_span_pages__ageing_spares_what_is_used) {
 }
 END_TEST
 
+// A tick that finds enough taken to be a load of constant size.
+static bool is_steady_load(void *unused) {
+    (void)unused;
+    lr_span_free(lr_span_alloc_large(100, 1));
+    return lr_scavenger_breaks() == LR_BREAK_SPARSE;
+}
+
+// Gets `count` objects and gives all but the first of each span back; how many went back.
+static unsigned leave_one_a_span(unsigned c, unsigned count) {
+    unsigned back = 0;
+    get_written(c, count);
+    for (unsigned i = 0; i < count; i++)
+        if (objects[i] != lr_span_start(span_of(objects[i])))
+            objects[back++] = objects[i];
+    lr_central_insert(c, objects, back);
+    return back;
+}
+
+// Under load huge pages are not broken up for a few pages in the spans of each.
+START_TEST(test_span_pages__load_keeps_huge_pages_whole) {
+    start_tiers_with("auto", 0);
+    if (lr_os_thp() != LR_OS_THP_ASKED)
+        TEST_SKIP("huge pages cannot be asked for here");
+    EXPECT(lr_span_alloc_large((size_t)16 * LR_PAGES_PER_HUGE, 1) != NULL);
+    EXPECT_INT(lr_thp_mode(), ==, LR_THP_MODE_ASKING);
+    EXPECT_INT(lr_option_set("scavenger", LR_SCAVENGER_INLINE), ==, 0);
+    uint64_t now_ns = 1000000000000;
+    const unsigned few = lr_class_of(8192), many = lr_class_of(1024);
+    leave_one_a_span(few, lr_classes[few].objects);
+    EXPECT(test_wait_until(is_steady_load, NULL, 10000));
+    for (unsigned round = 0; round < 3; round++)
+        lr_span_pages_age(now_ns += 6000000000);
+    EXPECT_UINT(lr_span_pages_counts().bytes, ==, 0);
+    // Where it is an eighth of the heap it goes.
+    const unsigned freed = leave_one_a_span(many, sizeof objects / sizeof *objects);
+    EXPECT(test_wait_until(is_steady_load, NULL, 10000));
+    for (unsigned round = 0; round < 2; round++)
+        lr_span_pages_age(now_ns += 6000000000);
+    EXPECT_UINT(lr_span_pages_counts().bytes, >, freed / 2 * lr_classes[many].bytes);
+}
+END_TEST
+
 enum { THREADS = 4, HELD = 100, ROUNDS = 4000 };
 
 static void use_objects(struct test_worker *worker) {
@@ -137,6 +181,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_span_pages__all_but_the_pages_of_live_objects_go);
     test_add(suite, test_span_pages__stay_clean_when_the_span_is_freed);
     test_add(suite, test_span_pages__ageing_spares_what_is_used);
+    test_add(suite, test_span_pages__load_keeps_huge_pages_whole);
     test_add(suite, test_span_pages__while_others_use_the_spans);
     return suite;
 }

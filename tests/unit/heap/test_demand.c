@@ -129,6 +129,36 @@ START_TEST(test_demand__refaults_keep_what_is_split_up) {
 }
 END_TEST
 
+// While what is free will be taken again no huge page is worth breaking up.
+START_TEST(test_demand__knows_a_load_that_swings) {
+    begin();
+    for (int i = 0; i < 3 * LR_DEMAND_STEPS; i++)
+        step(10000, 10000, 100, 0);
+    EXPECT(!demand.swings);
+    for (size_t used = 10000; used < 11000; used += 100) { // it rises
+        step(used, used, 100, 0);
+        EXPECT_INT(demand.swings, ==, used > 10000);
+    }
+    for (int i = 0; i < 2 * LR_DEMAND_STEPS; i++)
+        step(8000, 8000, 100, 0);
+    EXPECT(!demand.swings);
+    step(100000, 100000, 100000, 100000);
+    step(10000, 10000, 100, 0); // most of it is kept for long
+    EXPECT(demand.swings);
+    for (uint64_t past = 0; past < LONGEST + 2 * STEP; past += STEP)
+        step(10000, 10000, 100, 0);
+    EXPECT(!demand.swings);
+    lr_demand_note_released(&demand, 3 * TOLERATED);
+    step(10000, 10000, 100, 2 * TOLERATED); // it was wanted back
+    for (int i = 0; i < 2 * LR_DEMAND_STEPS; i++)
+        step(10000, 10000, 100, 0);
+    EXPECT(demand.swings);
+    for (uint64_t past = 0; past < 3 * DELAY; past += STEP)
+        step(10000, 10000, 0, 0);
+    EXPECT(!demand.swings); // no load
+}
+END_TEST
+
 START_TEST(test_demand__when_the_load_ends_all_is_given_up) {
     begin();
     step(50000, 50000, 100, 0);
@@ -164,6 +194,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_demand__much_is_kept_while_there_is_a_load);
     test_add(suite, test_demand__some_refaults_are_tolerated);
     test_add(suite, test_demand__refaults_keep_what_is_split_up);
+    test_add(suite, test_demand__knows_a_load_that_swings);
     test_add(suite, test_demand__when_the_load_ends_all_is_given_up);
     test_add(suite, test_demand__without_a_delay_only_the_last_samples_count);
     return suite;

@@ -94,7 +94,7 @@ START_TEST(test_limit__caches_are_kept_small_while_it_is_exceeded) {
     EXPECT(lr_limit_is_tight());
     EXPECT_UINT(lr_limit_counts().soft_hits, ==, 1);
     lr_span_free(span);
-    EXPECT_UINT(lr_release_pages(SIZE_MAX), >, 0);
+    EXPECT_UINT(lr_release_pages(SIZE_MAX, LR_BREAK_ANY), >, 0);
     EXPECT_UINT(lr_limit_look(now += 100 * MS_NS), ==, 0);
     EXPECT(!lr_limit_is_tight());
     // A limit that is taken away ends it too.

@@ -48,12 +48,12 @@ static void expect_used_spans_intact(void) {
 
 START_TEST(test_release__claims_cover_all_dirty_pages_once) {
     static uint8_t claimed[1 << 16];
-    uint32_t cursor = 0;
+    struct claim_walk walk = {0};
     size_t first, pages, total = 0;
     start_heap(512 * LR_MIB);
     const size_t freed = make_holes();
     const size_t used = expect_counts_add_up().used_pages;
-    while ((pages = lr_span_heap_claim_dirty(50, &cursor, &first, &(size_t){0})) != 0) {
+    while ((pages = lr_span_heap_claim_dirty(50, &walk, &first, &(size_t){0})) != 0) {
         EXPECT(pages <= 50 || (pages == WHOLE && first % WHOLE == 0));
         for (size_t i = first; i < first + pages; i++) {
             EXPECT_PTR(lr_span_of_page(i), ==, NULL);
@@ -75,7 +75,7 @@ START_TEST(test_release__claims_cover_all_dirty_pages_once) {
 END_TEST
 
 START_TEST(test_release__whole_huge_pages_first) {
-    uint32_t cursor = 0;
+    struct claim_walk walk = {0};
     size_t first;
     start_heap(LR_GIB);
     struct span *const whole = lr_span_alloc_large(3 * WHOLE, 1);
@@ -83,11 +83,11 @@ START_TEST(test_release__whole_huge_pages_first) {
     const size_t whole_first = whole->first_page;
     EXPECT(lr_span_resize(part, 1)); // a hole of 254 pages
     lr_span_free(whole);
-    EXPECT_UINT(lr_span_heap_claim_dirty(1, &cursor, &first, &(size_t){0}), ==, WHOLE);
+    EXPECT_UINT(lr_span_heap_claim_dirty(1, &walk, &first, &(size_t){0}), ==, WHOLE);
     EXPECT_UINT(first, ==, whole_first + 2 * WHOLE); // from its end
-    EXPECT_UINT(lr_span_heap_claim_dirty(10 * WHOLE, &cursor, &first, &(size_t){0}), ==, 2 * WHOLE);
+    EXPECT_UINT(lr_span_heap_claim_dirty(10 * WHOLE, &walk, &first, &(size_t){0}), ==, 2 * WHOLE);
     EXPECT_UINT(first, ==, whole_first);
-    EXPECT_UINT(lr_span_heap_claim_dirty(100, &cursor, &first, &(size_t){0}), ==, 100);
+    EXPECT_UINT(lr_span_heap_claim_dirty(100, &walk, &first, &(size_t){0}), ==, 100);
     EXPECT_UINT(first, ==, part->first_page + 1u);
 }
 END_TEST
@@ -97,7 +97,7 @@ START_TEST(test_release__returned_pages_are_zero_and_gone) {
     const size_t freed = make_holes();
     const struct span_heap_counts before = expect_counts_add_up();
     const size_t rss = test_rss_bytes();
-    EXPECT_UINT(lr_release_pages(SIZE_MAX), ==, freed);
+    EXPECT_UINT(lr_release_pages(SIZE_MAX, LR_BREAK_ANY), ==, freed);
     const struct span_heap_counts after = expect_counts_add_up();
     EXPECT_UINT(after.used_pages, ==, before.used_pages);
     EXPECT_UINT(after.free_dirty_pages, ==, 0);
@@ -114,7 +114,7 @@ START_TEST(test_release__returned_pages_are_zero_and_gone) {
     const struct release_counts counts = lr_release_counts();
     EXPECT_UINT(counts.pages, ==, freed);
     EXPECT_UINT(counts.calls, >, 0);
-    EXPECT_UINT(lr_release_pages(SIZE_MAX), ==, 0);
+    EXPECT_UINT(lr_release_pages(SIZE_MAX, LR_BREAK_ANY), ==, 0);
     EXPECT_UINT(lr_release_counts().pages, ==, freed);
 }
 END_TEST
@@ -123,13 +123,13 @@ START_TEST(test_release__as_much_as_asked) {
     start_heap(512 * LR_MIB);
     size_t left = make_holes();
     for (size_t asked = 1; left > 0; asked = asked * 2 + 1) {
-        const size_t released = lr_release_pages(asked);
+        const size_t released = lr_release_pages(asked, LR_BREAK_ANY);
         EXPECT_UINT(released, >=, asked < left ? asked : left);
         EXPECT_UINT(released, <, asked + WHOLE);
         left -= released;
         EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, left);
     }
-    EXPECT_UINT(lr_release_pages(0), ==, 0);
+    EXPECT_UINT(lr_release_pages(0, LR_BREAK_ANY), ==, 0);
     expect_used_spans_intact();
 }
 END_TEST
@@ -139,7 +139,7 @@ START_TEST(test_release__only_what_was_resident_is_counted) {
     start_heap(LR_GIB);
     lr_span_free(lr_span_alloc_large(40, 1));
     EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 40);
-    EXPECT_UINT(lr_release_pages(SIZE_MAX), ==, 40);
+    EXPECT_UINT(lr_release_pages(SIZE_MAX, LR_BREAK_ANY), ==, 40);
     EXPECT_UINT(lr_release_counts().pages, ==, 40);
 }
 END_TEST
@@ -155,11 +155,11 @@ START_TEST(test_release__locked_memory_stays) {
     }
     const uint32_t first = span->first_page;
     lr_span_free(span);
-    EXPECT_UINT(lr_release_pages(SIZE_MAX), ==, 0);
+    EXPECT_UINT(lr_release_pages(SIZE_MAX, LR_BREAK_ANY), ==, 0);
     EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, WHOLE);
     EXPECT_INT(lr_page_address(first)[0], ==, 1);
     EXPECT_INT(syscall(SYS_munlock, lr_page_address(first), LR_HUGE_BYTES), ==, 0);
-    EXPECT_UINT(lr_release_pages(SIZE_MAX), ==, WHOLE);
+    EXPECT_UINT(lr_release_pages(SIZE_MAX, LR_BREAK_ANY), ==, WHOLE);
     EXPECT_INT(lr_page_address(first)[0], ==, 0);
 }
 END_TEST
@@ -179,8 +179,8 @@ static void use_spans(struct test_worker *worker) {
     struct test_rng rng = {worker->seed};
     if (worker->index == 0) {
         while (atomic_load(&race->ended) < worker->count - 1)
-            atomic_fetch_add(&race->released,
-                             (unsigned)lr_release_pages(1 + test_rng_size(&rng, 5000)));
+            atomic_fetch_add(&race->released, (unsigned)lr_release_pages(
+                                                  1 + test_rng_size(&rng, 5000), LR_BREAK_ANY));
         return;
     }
     for (unsigned i = 0; i < ROUNDS; i++) {
@@ -209,7 +209,7 @@ START_TEST(test_release__while_others_use_the_heap) {
     test_crew_run(THREADS, use_spans, &race);
     EXPECT_UINT(race.released, >, 0);
     EXPECT_UINT(expect_counts_add_up().used_pages, ==, 0);
-    lr_release_pages(SIZE_MAX);
+    lr_release_pages(SIZE_MAX, LR_BREAK_ANY);
     EXPECT_UINT(expect_counts_add_up().free_clean_pages, ==, pool_pages());
 }
 END_TEST

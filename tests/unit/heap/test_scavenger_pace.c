@@ -12,14 +12,16 @@
 
 enum { WHOLE = LR_PAGES_PER_HUGE, TICKS_A_DELAY = 4 };
 
-static void start(uint64_t delay_ms, uint64_t rate) {
-    start_heap(4 * LR_GIB);
+static void start_with(const char *thp, uint64_t delay_ms, uint64_t rate) {
+    start_heap_with(thp, 4 * LR_GIB);
     EXPECT_INT(lr_option_set("scavenger", LR_SCAVENGER_THREAD), ==, 0);
     EXPECT_INT(lr_option_set("scavenge_delay_ms", delay_ms), ==, 0);
     EXPECT_INT(lr_option_set("scavenge_rate", rate), ==, 0);
     lr_scavenger_note_used(SIZE_MAX / LR_PAGE_BYTES);
     lr_scavenger_start();
 }
+
+static void start(uint64_t delay_ms, uint64_t rate) { start_with("never", delay_ms, rate); }
 
 static void start_still(uint64_t delay_ms, uint64_t rate) {
     still_clock_start();
@@ -102,6 +104,35 @@ START_TEST(test_scavenger_pace__surplus_over_the_demand_goes) {
     }
     EXPECT_UINT(dirty_bytes(), <=, 8 * LR_MIB);
     EXPECT_UINT(released_bytes(), >=, 56 * LR_MIB);
+}
+END_TEST
+
+// Holes of huge pages that are backed whole stay while there is a load, and go when it is over,
+// though nobody calls then.
+START_TEST(test_scavenger_pace__load_keeps_huge_pages_whole) {
+    enum { HUGE = 32, HOLE = 30 };
+    struct span *holes[HUGE];
+    still_clock_start();
+    start_with("auto", TICKS_A_DELAY * 50, 16 * LR_GIB);
+    if (lr_os_thp() != LR_OS_THP_ASKED)
+        TEST_SKIP("huge pages cannot be asked for here");
+    EXPECT(lr_span_alloc_large((size_t)16 * WHOLE, 1) != NULL);
+    for (unsigned i = 0; i < HUGE; i++) {
+        holes[i] = lr_span_alloc_small(HOLE, 4, 1, 32);
+        EXPECT(holes[i] != NULL && lr_span_alloc_small(WHOLE - HOLE, 4, 1, 32) != NULL);
+    }
+    for (unsigned i = 0; i < HUGE; i++)
+        lr_span_free(holes[i]);
+    for (unsigned i = 0; i < 200; i++) { // 10 s, longer than anything is kept that is not in use
+        struct span *const span = lr_span_alloc_small(HOLE, 4, 1, 32);
+        EXPECT(span != NULL);
+        lr_span_free(span);
+        still_clock_advance(50);
+    }
+    EXPECT_UINT(lr_release_counts().pages, ==, 0);
+    EXPECT_UINT(dirty_bytes(), ==, HUGE * HOLE * LR_PAGE_BYTES);
+    still_clock_advance(5000);
+    EXPECT_UINT(dirty_bytes(), ==, 0);
 }
 END_TEST
 
@@ -197,6 +228,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_scavenger_pace__free_memory_goes_back_by_itself);
     test_add(suite, test_scavenger_pace__recent_demand_is_kept);
     test_add(suite, test_scavenger_pace__surplus_over_the_demand_goes);
+    test_add(suite, test_scavenger_pace__load_keeps_huge_pages_whole);
     test_add(suite, test_scavenger_pace__rate);
     test_add(suite, test_scavenger_pace__low_rate);
     test_add(suite, test_scavenger_pace__little_cpu);

@@ -151,9 +151,9 @@ START_TEST(test_span_heap__zeroed_pages_are_zero) {
             EXPECT_ZERO(lr_span_start(*at), lr_span_bytes(*at));
         memset(lr_span_start(*at), 0x5a, lr_span_bytes(*at));
         if (step % 64 == 0) { // some of it becomes clean
-            uint32_t cursor = 0;
+            struct claim_walk walk = {0};
             size_t first;
-            const size_t count = lr_span_heap_claim_dirty(1000, &cursor, &first, &(size_t){0});
+            const size_t count = lr_span_heap_claim_dirty(1000, &walk, &first, &(size_t){0});
             if (count != 0)
                 lr_span_heap_return_range(
                     first, count, lr_os_purge(lr_page_address(first), count << LR_PAGE_SHIFT));

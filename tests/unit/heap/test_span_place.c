@@ -42,7 +42,7 @@ END_TEST
 START_TEST(test_span_place__resident_before_returned) {
     start_heap(LR_GIB);
     struct span *const partly_clean = fill_all_but(20);
-    EXPECT(lr_release_pages(SIZE_MAX) >= 20);
+    EXPECT(lr_release_pages(SIZE_MAX, LR_BREAK_ANY) >= 20);
     struct span *const empty = lr_span_alloc_large(WHOLE, 1);
     struct span *const partly_dirty = fill_all_but(100);
     const size_t empty_huge = huge_of(empty);
@@ -68,7 +68,7 @@ START_TEST(test_span_place__dirty_and_clean_runs_serve_one_large_block) {
     const size_t pages = pool_pages();
     EXPECT(lr_span_resize(all, pages)); // whatever the pool has more
     lr_span_free(all);
-    EXPECT(lr_release_pages(SIZE_MAX) >= pages);
+    EXPECT(lr_release_pages(SIZE_MAX, LR_BREAK_ANY) >= pages);
     struct span *const dirty = lr_span_alloc_large(4 * WHOLE, 1);
     lr_span_free(dirty);
     // Neither the dirty run nor the clean one is long enough.
@@ -128,7 +128,7 @@ START_TEST(test_span_place__last_resort_joins_all_free_memory) {
         memset(lr_span_start(spans[i]), 1, lr_span_bytes(spans[i]));
         lr_span_free(spans[i]);
     }
-    EXPECT_UINT(lr_release_pages(SIZE_MAX), ==, (count + 1) / 2 * WHOLE);
+    EXPECT_UINT(lr_release_pages(SIZE_MAX, LR_BREAK_ANY), ==, (count + 1) / 2 * WHOLE);
     for (size_t i = 1; i < count; i += 2)
         lr_span_free(spans[i]);
     struct span *const all = lr_span_alloc_large(room, 1);

@@ -113,10 +113,9 @@ START_TEST(test_span_resize__grows_over_clean_and_dirty_runs) {
     memset(lr_span_start(all), 1, lr_span_bytes(all));
     lr_span_free(all);
     // The last four of the eight become clean.
-    uint32_t cursor = 0;
+    struct claim_walk walk = {0};
     size_t claimed;
-    EXPECT_UINT(lr_span_heap_claim_dirty(4 * WHOLE, &cursor, &claimed, &(size_t){0}), ==,
-                4 * WHOLE);
+    EXPECT_UINT(lr_span_heap_claim_dirty(4 * WHOLE, &walk, &claimed, &(size_t){0}), ==, 4 * WHOLE);
     EXPECT_UINT(claimed, ==, first + 4 * WHOLE);
     EXPECT(lr_os_purge(lr_page_address(claimed), 4 * LR_HUGE_BYTES));
     lr_span_heap_return_range(claimed, 4 * WHOLE, true);
@@ -134,13 +133,13 @@ START_TEST(test_span_resize__claimed_pages_refuse) {
     start_heap(LR_GIB);
     struct span *const span = make(2 * WHOLE);
     EXPECT(lr_span_resize(span, 10));
-    uint32_t cursor = 0;
+    struct claim_walk walk = {0};
     size_t first, total = 0, pages;
     struct {
         size_t first, pages;
     } claims[8];
     unsigned count = 0;
-    while ((pages = lr_span_heap_claim_dirty(SIZE_MAX, &cursor, &first, &(size_t){0})) != 0) {
+    while ((pages = lr_span_heap_claim_dirty(SIZE_MAX, &walk, &first, &(size_t){0})) != 0) {
         claims[count].first = first;
         claims[count++].pages = pages;
         total += pages;

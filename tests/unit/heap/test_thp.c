@@ -121,7 +121,7 @@ START_TEST(test_thp__returned_parts_stay_returned) {
         lr_span_free(begun[i]);
         lr_span_free(spans[i]);
     }
-    EXPECT_UINT(lr_release_pages(SIZE_MAX), ==, SPANS / 2 * WHOLE / 2);
+    EXPECT_UINT(lr_release_pages(SIZE_MAX, LR_BREAK_ANY), ==, SPANS / 2 * WHOLE / 2);
     const struct mappings found = look_at_mappings();
     EXPECT_UINT(found.asked_bytes, ==, 0);
     EXPECT_UINT(found.refused_bytes, ==, SPANS / 2 * LR_HUGE_BYTES);
@@ -132,10 +132,39 @@ START_TEST(test_thp__returned_parts_stay_returned) {
         lr_span_free(begun[i]);
         lr_span_free(spans[i]);
     }
-    lr_release_pages(SIZE_MAX);
+    lr_release_pages(SIZE_MAX, LR_BREAK_ANY);
     EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 0);
     take(1);
     EXPECT_UINT(look_at_mappings().asked_bytes, ==, LR_HUGE_BYTES);
+}
+END_TEST
+
+// What may lose a part is asked for.
+START_TEST(test_thp__huge_pages_are_broken_up_only_where_it_may_be) {
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
+    take(1); // a small span begins each
+    struct span *const dense_hole = take(WHOLE / 2 - 1);
+    take(WHOLE / 2);
+    take(1);
+    struct span *const sparse_hole = take(WHOLE / 2);
+    take(WHOLE / 2 - 1);
+    lr_span_free(dense_hole);
+    lr_span_free(sparse_hole);
+    lr_span_free(lr_span_alloc_large(WHOLE, 1));
+    EXPECT_UINT(lr_release_pages(SIZE_MAX, LR_BREAK_NONE), ==, WHOLE); // what is empty goes
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 2 * LR_HUGE_BYTES);
+    EXPECT_UINT(lr_release_pages(SIZE_MAX, LR_BREAK_SPARSE), ==, WHOLE / 2);
+    EXPECT_UINT(look_at_mappings().refused_bytes, ==, LR_HUGE_BYTES);
+    // Once it is broken up, its pages go for nothing; the other one stays as it is.
+    struct span *const loose = take(WHOLE / 2);
+    lr_span_resize(loose, WHOLE / 4);
+    EXPECT_UINT(lr_release_pages(SIZE_MAX, LR_BREAK_NONE), ==, WHOLE / 4);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, WHOLE / 2 - 1);
+    EXPECT_UINT(lr_release_pages(SIZE_MAX, LR_BREAK_SPARSE), ==, 0);
+    EXPECT_UINT(lr_release_pages(SIZE_MAX, LR_BREAK_ANY), ==, WHOLE / 2 - 1);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
 }
 END_TEST
 
@@ -183,6 +212,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_thp__large_blocks_are_not_asked_for);
     test_add(suite, test_thp__fresh_part_of_a_whole_huge_page_is_zeroed);
     test_add(suite, test_thp__returned_parts_stay_returned);
+    test_add(suite, test_thp__huge_pages_are_broken_up_only_where_it_may_be);
     test_add(suite, test_thp__mappings_are_bounded);
     test_add(suite, test_thp__default_and_never_ask_for_none);
     test_add(suite, test_thp__always_asks_for_all);
