@@ -116,7 +116,9 @@ START_TEST(test_thread_state__records_are_used_again) {
             EXPECT(known);
         }
     }
-    EXPECT_UINT(lr_meta_used_bytes(), <, metadata + sizeof(struct thread_record));
+    // How far a bin grows depends on what other threads left for its refills: once more at most.
+    const size_t bins = THREADS * 512 * sizeof(void *);
+    EXPECT_UINT(lr_meta_used_bytes(), <, metadata + bins + sizeof(struct thread_record));
 }
 END_TEST
 
@@ -250,7 +252,9 @@ START_TEST(test_thread_state__free_records_go_after_two_seconds) {
     // Their memory serves the next records and stacks.
     const size_t metadata = lr_meta_used_bytes();
     run_generation(&life, 3);
-    EXPECT_UINT(lr_meta_used_bytes(), <, metadata + sizeof(struct thread_record));
+    // How far a bin grows depends on what other threads left for its refills: once more at most.
+    const size_t bins = THREADS * 512 * sizeof(void *);
+    EXPECT_UINT(lr_meta_used_bytes(), <, metadata + bins + sizeof(struct thread_record));
 }
 END_TEST
 
