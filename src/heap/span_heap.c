@@ -92,8 +92,8 @@ static bool try_take(struct page_request *request) {
     bool done = !request->refused && take_locked(request);
     lr_unlock(&lr_span_heap_lock);
     if (crowd > 0 && !request->refused) {
-        lr_release_pages(crowd,
-                         LR_BREAK_ANY); // free memory counts towards the limit until it is returned
+        // Free memory counts towards the limit until it is returned.
+        lr_release_pages(crowd, LR_BREAK_ANY);
     }
     return done || (!request->refused && grow_and_take(request));
 }
