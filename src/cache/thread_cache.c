@@ -19,6 +19,7 @@ enum {
     FILL_FIRST_SMALL = 8,
     FILL_FIRST_SMALL_BYTES = 512, // blocks up to this size begin with FILL_FIRST_SMALL at once
     FILL_FIRST = 2,
+    FLUSH_PART = 4,         // of a full bin, where it is fed; less, and moving the rest down shows
     SWEEP_CALLS = 512,      // slow calls between looks for unused bins
     LOOK_CALLS = 8,         // least slow calls between looks by time
     SWEEP_CALLS_SHORT = 64, // when a bin could not grow within the budget
@@ -256,9 +257,12 @@ void lr_cache_overflow(struct thread_cache *cache, unsigned size_class, void *bl
             lr_transfer_put(size_class, &block, 1);
             return;
         }
-        // A bin that only takes in will not be asked for what it holds. If that goes on, what is in
-        // it in the end may hold as many spans.
-        flush_oldest(cache, size_class, fed ? held - held / 2 : held);
+        // A bin that is fed will be asked for nearly all of it again, and what other threads take
+        // meanwhile comes back in another processor's cache. One that only takes in will not be
+        // asked for what it holds. If that goes on, what is in it in the end may hold as many
+        // spans.
+        size_t part = lr_max(held / FLUSH_PART, lr_min(batch_most(size_class), held - held / 2));
+        flush_oldest(cache, size_class, fed ? part : held);
         if (bin->fed == 0) {
             shrink_to_batch(cache, size_class);
         } else {
