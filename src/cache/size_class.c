@@ -14,7 +14,7 @@
 #define AT_LEAST(value, least) ((value) > (least) ? (value) : (least))
 #define BATCH_LEAST(bytes) AT_MOST(256 * 1024 / (bytes), 4)
 #define BATCH(bytes) AT_LEAST(AT_MOST(40 * 1024 / (bytes), 512), BATCH_LEAST(bytes))
-#define MOST(bytes) AT_LEAST(AT_MOST(((bytes) <= 256 ? 1024 : 512) * 1024 / (bytes), 32768), 2)
+#define MOST(bytes) AT_LEAST(AT_MOST(((bytes) <= 256 ? 2048 : 512) * 1024 / (bytes), 32768), 2)
 #define RECIPROCAL(bytes) ((uint32_t)((((uint64_t)1 << 31) + (bytes) / 16 - 1) / ((bytes) / 16)))
 
 const struct class_info lr_classes[LR_CLASS_COUNT] = {

@@ -61,7 +61,7 @@ START_TEST(test_size_class__the_table_rises_and_is_aligned) {
         EXPECT_UINT(info->batch, >=, lr_min(4, 256 * LR_KIB / info->bytes)); // see size_class.c
         EXPECT_UINT(info->most, >=, 2);
         EXPECT_UINT(info->most * info->bytes, <=,
-                    lr_max((info->bytes <= 256 ? 1024 : 512) * LR_KIB, 2 * info->bytes));
+                    lr_max((info->bytes <= 256 ? 2048 : 512) * LR_KIB, 2 * info->bytes));
     }
 }
 END_TEST
