@@ -21,6 +21,7 @@
 #include "heap/release.h"
 #include "heap/scavenger.h"
 #include "heap/span_heap.h"
+#include "os/os.h"
 #include "prof/guard.h"
 #include "prof/sample.h"
 
@@ -51,13 +52,28 @@ static void for_each_lock(void (*visit)(struct lr_lock *)) {
     visit(&lr_meta_lock);
 }
 
-static uint32_t held;
-static void count_held(struct lr_lock *lock) { held += lr_load_relaxed(&lock->word) != 0; }
+// Statics, because for_each_lock() has no argument to pass: exit() runs once.
+static uint64_t wait_until_ns;
+static bool stuck;
 
-bool lr_no_lock_is_held(void) {
-    held = 0; // a static, because for_each_lock() has no argument to pass: exit() runs once
-    for_each_lock(count_held);
-    return held == 0;
+static void wait_until_free(struct lr_lock *lock) {
+    enum { SPIN_COUNT = 100, NAP_NS = 200000 };
+    for (int i = 0; lr_load_relaxed(&lock->word) != 0 && !stuck; i++) {
+        if (i < SPIN_COUNT) {
+            lr_cpu_relax();
+            continue;
+        }
+        uint32_t never_woken = 0;
+        lr_os_futex_wait(&never_woken, 0, NAP_NS);
+        stuck = lr_os_now_ns() >= wait_until_ns;
+    }
+}
+
+bool lr_no_lock_is_stuck(uint64_t wait_ns) {
+    wait_until_ns = lr_os_now_ns() + wait_ns;
+    stuck = lr_lock_depth > 0; // held by this thread, or what it interrupted
+    for_each_lock(wait_until_free);
+    return !stuck;
 }
 
 // glibc's lock of the list of streams. fflush(NULL) holds it while it waits for a stream, whose

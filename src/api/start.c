@@ -126,21 +126,24 @@ __attribute__((constructor)) static void on_load(void) {
 
 // A last look, so that programs that end soon hear of their misuse too. exit() may come from a
 // signal handler that interrupted this thread with a lock held, or in a child that was made without
-// fork's handlers, where a lock may be held for ever: then there is none.
+// fork's handlers, where a lock may be held for ever: then there is none. The scavenger is waited
+// for, because it has blocks and locks in hand while the kernel takes pages, tens of milliseconds
+// for a GiB.
 static void check_at_exit(void) {
-    enum { TRIES = 100 }; // another thread holds a lock for a moment only
-    int tries = 0;
-    while (!lr_no_lock_is_held() && tries < TRIES) {
-        lr_cpu_relax();
-        tries++;
-    }
-    if (tries == TRIES || !lr_thread_state_is_ours()) {
+    const uint64_t wait_ns = 200 * UINT64_C(1000000);
+    if (!lr_thread_state_is_ours() || lr_opt_on_error() == LR_ON_ERROR_IGNORE) {
         return;
     }
-    if (lr_hardened) {
-        lr_hard_check_all();
-    } else if (lr_opt_on_error() != LR_ON_ERROR_IGNORE) {
-        lr_check_cached();
+    bool held = lr_lock_depth == 0 && lr_scavenger_hold(wait_ns);
+    if (lr_no_lock_is_stuck(wait_ns)) {
+        if (lr_hardened) {
+            lr_hard_check_all();
+        } else {
+            lr_check_cached();
+        }
+    }
+    if (held) {
+        lr_scavenger_let_go();
     }
 }
 

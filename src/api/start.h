@@ -4,6 +4,7 @@
 #define LARDER_API_START_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/atomic.h"
 #include "base/attr.h"
@@ -20,7 +21,7 @@ static inline bool lr_start(void) {
 
 // fork.c
 void lr_fork_install_handlers(void);
-// True if nobody holds a lock that fork() would take.
-bool lr_no_lock_is_held(void);
+// True if each lock that fork() would take was seen free within `wait_ns`: none is held for ever.
+bool lr_no_lock_is_stuck(uint64_t wait_ns);
 
 #endif

@@ -52,11 +52,14 @@ void lr_misuse_report(enum lr_misuse misuse, const void *pointer) {
     if (lr_opt_on_error() == LR_ON_ERROR_IGNORE) {
         return;
     }
+    static const char *const calls[] = {[LR_MISUSE_FREE] = "free",
+                                        [LR_MISUSE_REALLOC] = "realloc",
+                                        [LR_MISUSE_USABLE] = "malloc_usable_size"};
     char text[TEXT_BYTES];
     struct lr_print out;
     lr_print_init(&out, text, sizeof text, 2);
-    lr_print_f(&out, "larder: %s %p: double free, or not a block, ",
-               misuse == LR_MISUSE_REALLOC ? "invalid realloc of" : "invalid free of", pointer);
+    lr_print_f(&out, "larder: invalid %s of %p: %s, or not a block, ", calls[misuse], pointer,
+               misuse == LR_MISUSE_USABLE ? "freed before" : "double free");
     describe(&out, pointer);
     finish(&out);
 }

@@ -10,6 +10,7 @@
 enum lr_misuse {
     LR_MISUSE_FREE,    // freed twice, or not the start of a block
     LR_MISUSE_REALLOC, // the same, given to realloc()
+    LR_MISUSE_USABLE,  // the same, given to malloc_usable_size()
 };
 
 struct lr_print;

@@ -9,6 +9,7 @@
 //   | table: 16 B a chunk | chunk | chunk | ... grows upwards
 #include "heap/meta.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/bits.h"
@@ -96,6 +97,7 @@ static bool commit_to(size_t end) {
     }
     size_t most = lr_window.meta_bytes - table_bytes() + CHUNK_BYTES;
     if (end > most) {
+        errno = ENOMEM;
         return false;
     }
     size_t step = lr_align_up(lr_max(end - meta.committed, meta.committed / 8), COMMIT_MIN);
@@ -116,6 +118,23 @@ static bool commit_to(size_t end) {
     return true;
 }
 
+// The same, for a record. The first thing that lies in a window is a record, so before it the
+// window may still go where the program has left address space: it was planned when the process
+// began.
+static bool commit_or_move(size_t end) {
+    if (commit_to(end)) {
+        return true;
+    }
+    if (errno != EEXIST || meta.end > CHUNK_BYTES || lr_load_relaxed(&lr_window.pages) != 0) {
+        return false;
+    }
+    if (meta.table_committed > 0) {
+        lr_os_unmap(lr_window.meta_base, meta.table_committed);
+        meta.table_committed = 0;
+    }
+    return lr_window_move() && commit_to(end);
+}
+
 static void dirty_changed(size_t bytes) {
     meta.dirty_bytes += bytes;
     meta.refused = false;
@@ -134,7 +153,7 @@ static uint32_t take_run(size_t bytes) {
         }
         return number;
     }
-    if (!commit_to(meta.end + bytes)) {
+    if (!commit_or_move(meta.end + bytes)) {
         return 0;
     }
     number = (uint32_t)(meta.end / CHUNK_BYTES);

@@ -400,6 +400,21 @@ void lr_scavenger_after_fork_child(void) {
     lr_store_relaxed(&scavenger.last_hint, 0);
 }
 
+bool lr_scavenger_hold(uint64_t wait_ns) {
+    enum { NAP_NS = 200000 };
+    uint32_t never_woken = 0;
+    uint64_t end_ns = lr_os_now_ns() + wait_ns;
+    while (lr_exchange_acquire(&scavenger.tick_busy, 1) != 0) { // as run_tick() does
+        if (lr_os_now_ns() >= end_ns) {
+            return false;
+        }
+        lr_os_futex_wait(&never_woken, 0, NAP_NS);
+    }
+    return true;
+}
+
+void lr_scavenger_let_go(void) { lr_store_release(&scavenger.tick_busy, 0); }
+
 struct scavenger_counts lr_scavenger_counts(void) {
     return (struct scavenger_counts){.ticks = lr_load_relaxed(&scavenger.ticks),
                                      .cpu_ns = lr_load_relaxed(&scavenger.cpu_ns),

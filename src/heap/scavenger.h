@@ -78,6 +78,11 @@ void lr_scavenger_note_first_thread(void); // another one came after all
 
 void lr_scavenger_after_fork_child(void);
 
+// Waits until no tick is under way; none begins until lr_scavenger_let_go(). False, and nothing to
+// let go, if that takes longer than `wait_ns`.
+bool lr_scavenger_hold(uint64_t wait_ns);
+void lr_scavenger_let_go(void);
+
 struct scavenger_counts {
     uint64_t ticks;
     uint64_t cpu_ns;

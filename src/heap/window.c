@@ -85,6 +85,17 @@ static bool use(char *base, size_t bytes, bool reserved) {
     return true;
 }
 
+// `bytes`, or half as much, and so on.
+static bool reserve_what_fits(size_t bytes) {
+    for (; bytes >> WINDOW_MIN_SHIFT != 0; bytes >>= 1) {
+        char *base = lr_os_reserve(bytes, choose_align(bytes));
+        if (base != NULL) {
+            return use(base, bytes, true);
+        }
+    }
+    return false;
+}
+
 bool lr_window_init(size_t bytes) {
     size_t limit = lr_os_address_limit();
     bool far;
@@ -105,11 +116,11 @@ bool lr_window_init(size_t bytes) {
     if (far && is_free_at_ends(base, bytes)) {
         return use(base, bytes, false);
     }
-    for (; bytes >> WINDOW_MIN_SHIFT != 0; bytes >>= 1) {
-        base = lr_os_reserve(bytes, choose_align(bytes));
-        if (base != NULL) {
-            return use(base, bytes, true);
-        }
-    }
-    return false;
+    return reserve_what_fits(bytes);
+}
+
+bool lr_window_move(void) {
+    // Under a limit a reservation counts as used; there programs cannot map that far down either.
+    bool may = !lr_window.reserved && lr_os_address_limit() == SIZE_MAX;
+    return may && reserve_what_fits(lr_window.bytes);
 }

@@ -20,7 +20,7 @@ struct huge_page;
 struct span;
 
 struct window {
-    char *base;      // immutable once pages is not 0
+    char *base;      // immutable once anything lies in the window
     atomic_sz pages; // pages below the end of the last pool; only grows. A reader that was handed
                      // a block sees a value that covers it, because malloc stored it before.
     char *meta_base; // records of 64-byte granularity; span map entries count from here
@@ -39,6 +39,9 @@ extern struct window lr_window LR_HIDDEN;
 // Plans or reserves the window. False if no address space at all is to be had. `bytes` 0 chooses
 // the size.
 bool lr_window_init(size_t bytes);
+// For a planned window in which nothing lies yet, and mappings that the program made since are in
+// the way: reserves one where address space is left now. False: there is none, or RLIMIT_AS is set.
+bool lr_window_move(void);
 // Makes a part of the window usable. errno is EEXIST if a mapping of the program is in the way.
 bool lr_window_commit(void *addr, size_t bytes);
 

@@ -2,9 +2,11 @@
 //
 // An address space like that of a 39-bit machine, and far smaller ones: before Larder's first call
 // all but one hole is taken. It starts, leaves room for the program, ends in ENOMEM and goes on.
+// The same where all is taken between the start and the first request, and a hole appears later.
 #define _GNU_SOURCE 1
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -25,21 +27,26 @@ static void *map_nothing(size_t bytes) {
     return p == MAP_FAILED ? NULL : p;
 }
 
-// Takes all address space in pieces of at least `hole` bytes, then gives that much back: what is
-// left elsewhere are pieces of less.
-static void leave_one_hole(size_t hole) {
+// Takes all address space in pieces of at least `least` bytes; the last that has at least `hole`.
+static void *take_all(size_t least, size_t hole) {
     void *last = NULL;
-    for (size_t bytes = (size_t)1 << 46; bytes >= hole; bytes /= 2) {
+    for (size_t bytes = (size_t)1 << 46; bytes >= least; bytes /= 2) {
         for (void *p = map_nothing(bytes); p != NULL; p = map_nothing(bytes))
-            last = p;
+            last = bytes >= hole ? p : last;
     }
+    return last;
+}
+
+// What is left elsewhere are pieces of less.
+static void leave_one_hole(size_t hole) {
+    void *const last = take_all(hole, hole);
     CHECK(last != NULL && munmap(last, hole) == 0);
 }
 
 // Runs before all constructors: the first malloc of the process comes later.
 static void restrict_space(int argc, char **argv, char **envp) {
     (void)envp;
-    if (argc > 1)
+    if (argc == 2)
         leave_one_hole(strtoull(argv[1], NULL, 10));
 }
 
@@ -84,27 +91,46 @@ static void live_in(size_t hole) {
     use_heap(100000, mib);
 }
 
+// Larder has started, and nothing was asked of it yet.
+static void live_in_later(size_t hole) {
+    void *const last = take_all(65536, hole);
+    CHECK(last != NULL);
+    for (unsigned i = 0; i < 3; i++) {
+        errno = 0;
+        CHECK(malloc(opaque(10000)) == NULL && errno == ENOMEM);
+    }
+    CHECK(munmap(last, hole) == 0);
+    live_in(hole);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) {
-        live_in(strtoull(argv[1], NULL, 10));
+        const size_t hole = strtoull(argv[1], NULL, 10);
+        if (argc == 2)
+            live_in(hole);
+        else
+            live_in_later(hole);
         return 0;
     }
     static const size_t holes_mib[] = {256 * 1024, 16 * 1024, 1024, 128, 64};
-    for (unsigned i = 0; i < sizeof holes_mib / sizeof holes_mib[0]; i++) {
+    const unsigned holes = sizeof holes_mib / sizeof holes_mib[0];
+    for (unsigned run = 0; run < 2 * holes; run++) {
+        const unsigned i = run % holes;
+        const bool later = run >= holes;
         char text[32];
         snprintf(text, sizeof text, "%zu", holes_mib[i] * mib);
         const pid_t pid = fork();
         CHECK(pid >= 0);
         if (pid == 0) {
             alarm(30); // a hang ends as a failure
-            execl("/proc/self/exe", argv[0], text, (char *)NULL);
+            execl("/proc/self/exe", argv[0], text, later ? "later" : (char *)NULL, (char *)NULL);
             _exit(127);
         }
         int status = 0;
         CHECK(waitpid(pid, &status, 0) == pid);
         if (status != 0)
-            fprintf(stderr, "in a hole of %zu MiB: wait status %#x\n", holes_mib[i],
-                    (unsigned)status);
+            fprintf(stderr, "in a hole of %zu MiB%s: wait status %#x\n", holes_mib[i],
+                    later ? ", made later" : "", (unsigned)status);
         CHECK(status == 0);
     }
     return 0;
