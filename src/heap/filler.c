@@ -4,6 +4,10 @@
 //   partly used and mostly resident  >  resident empty huge page  >  partly used, mostly returned
 //   >  returned or fresh huge page  >  new pool
 // so memory that is there is used before memory is touched anew.
+//
+// Spans of small blocks are soon touched all over, those of larger ones perhaps not. Until it is
+// known that they are (thp.h), they stay apart: what the kernel is asked to back whole is begun by
+// small blocks, and larger ones go there only if there is no other room in the pools.
 #include "heap/filler.h"
 
 #include <string.h>
@@ -14,6 +18,15 @@
 #include "heap/thp.h"
 
 enum { FILL_LISTS = LR_PAGES_PER_HUGE, FILL_WORDS = FILL_LISTS / 64 };
+
+// Partly used huge pages, by what most of their free pages are.
+enum fill_kind {
+    FILL_DIRTY = RUN_DIRTY,
+    FILL_CLEAN = RUN_CLEAN,
+    FILL_DENSE, // dirty, in one that is backed whole and was begun by small blocks
+    FILL_KINDS,
+};
+enum { DIRTY = 1U << FILL_DIRTY, CLEAN = 1U << FILL_CLEAN, DENSE = 1U << FILL_DENSE };
 
 // Partly used huge pages by the length of their longest free run (1 to 255).
 struct fill_set {
@@ -33,10 +46,11 @@ static_assert((int)HOLE_SPARSE == (int)LR_BREAK_SPARSE && (int)HOLE_LOOSE == (in
               "a hole may be returned if it is at least what may be broken");
 
 static struct {
-    struct fill_set fill[RUN_KINDS]; // RUN_CLEAN: most of the free pages are clean
-    size_t holes[HOLES];             // dirty free pages of partly used huge pages
-    size_t thp_borders; // places where what the kernel was told changes: it splits a mapping there
-} filler;               // guarded by: lr_span_heap_lock
+    struct fill_set fill[FILL_KINDS];
+    size_t holes[HOLES]; // dirty free pages of partly used huge pages
+    size_t thp_borders;  // places where what the kernel was told changes: it splits a mapping there
+    uint32_t larger;     // huge page that a span of larger blocks began last; 0: none
+} filler;                // guarded by: lr_span_heap_lock
 
 struct span_heap_counts lr_filler_counts; // guarded by: lr_span_heap_lock
 
@@ -61,7 +75,8 @@ static unsigned dirty_free_pages(const struct huge_page *huge) {
 static void fill_link(uint32_t number) {
     struct huge_page *huge = huge_at(number);
     unsigned free_pages = LR_PAGES_PER_HUGE - huge->used_count;
-    huge->list = huge->clean_count * 2U > free_pages ? RUN_CLEAN : RUN_DIRTY;
+    enum fill_kind dirty = huge->dense && huge->thp == HUGE_ASKED ? FILL_DENSE : FILL_DIRTY;
+    huge->list = (uint8_t)(huge->clean_count * 2U > free_pages ? FILL_CLEAN : dirty);
     struct fill_set *set = &filler.fill[huge->list];
     huge->prev = 0;
     huge->next = set->head[huge->longest];
@@ -166,33 +181,78 @@ void lr_filler_give(size_t first, size_t pages, bool clean) {
     *(clean ? &lr_filler_counts.free_clean_pages : &lr_filler_counts.free_dirty_pages) += pages;
 }
 
-// A partly used huge page that has a free run of at least `pages`; 0 if none.
-static uint32_t fill_find(enum run_kind kind, unsigned pages) {
-    const struct fill_set *set = &filler.fill[kind];
+enum {
+    // A process may have 65,530 mappings, and most are for the program.
+    THP_BORDERS_MOST = 8192,
+    // Of a span. Larger ones are buffers of which some are touched here and there only: fifty of
+    // 64 to 512 KiB with a byte written to each keep 9 MiB resident, and 31 if they begin huge
+    // pages that are asked for.
+    THP_PAGES_MOST = (256 << 10) >> LR_PAGE_SHIFT,
+    // Of a span of small blocks: of up to 9 KiB, but for one class.
+    DENSE_PAGES_MOST = 9,
+};
+
+// A partly used huge page of one of the kinds (a bit each) that has a free run of at least `pages`;
+// 0 if none.
+static uint32_t fill_find(unsigned kinds, unsigned pages) {
     for (unsigned w = pages / 64; w < FILL_WORDS; w++) {
-        uint64_t word = set->filled[w];
-        if (w == pages / 64) {
-            word &= ~(uint64_t)0 << (pages % 64);
+        uint64_t least = w == pages / 64 ? ~(uint64_t)0 << (pages % 64) : ~(uint64_t)0;
+        uint64_t filled[FILL_KINDS];
+        uint64_t all = 0;
+        for (unsigned k = 0; k < FILL_KINDS; k++) {
+            filled[k] = (kinds >> k & 1) != 0 ? filler.fill[k].filled[w] & least : 0;
+            all |= filled[k];
         }
-        if (word != 0) {
-            return set->head[w * 64 + (unsigned)__builtin_ctzl(word)];
+        if (all != 0) {
+            unsigned bit = (unsigned)__builtin_ctzl(all);
+            unsigned k = 0;
+            while ((filled[k] >> bit & 1) == 0) {
+                k++;
+            }
+            return filler.fill[k].head[w * 64 + bit];
         }
     }
     return 0;
 }
 
+// Where to look for room in turn: kinds of partly used huge pages, or an empty one.
+struct search {
+    unsigned kinds;
+    enum run_kind run; // if there are no kinds
+};
+enum { SEARCHES = 5 };
+static const struct search together[SEARCHES] = {
+    {DIRTY | DENSE, 0}, {0, RUN_DIRTY}, {CLEAN, 0}, {0, RUN_CLEAN}, {0, RUN_CLEAN}};
+static const struct search small_apart[SEARCHES] = {
+    {DIRTY | DENSE, 0}, {0, RUN_DIRTY}, {0, RUN_CLEAN}, {CLEAN, 0}, {CLEAN, 0}};
+static const struct search larger_apart[SEARCHES] = {
+    {DIRTY, 0}, {0, RUN_DIRTY}, {CLEAN, 0}, {0, RUN_CLEAN}, {DENSE, 0}};
+
+static const struct search *searches(size_t pages) {
+    if (lr_thp_mode() != LR_THP_MODE_ASKING || lr_thp_larger_filled()) {
+        return together;
+    }
+    return pages <= DENSE_PAGES_MOST ? small_apart : larger_apart;
+}
+
 // Finds room for less than a huge page; the page number, 0 if there is none.
 static size_t find_part(unsigned pages, unsigned align) {
+    const struct search *search = searches(pages);
     unsigned wanted = pages + align - 1;
-    for (enum run_kind kind = RUN_DIRTY; kind < RUN_KINDS; kind++) {
-        uint32_t number = wanted < LR_PAGES_PER_HUGE ? fill_find(kind, wanted) : 0;
-        if (number != 0) {
-            unsigned at = lr_huge_find(huge_at(number), pages, align);
-            return (size_t)number * LR_PAGES_PER_HUGE + at;
+    for (unsigned i = 0; i < SEARCHES; i++) {
+        uint32_t number;
+        unsigned at = 0;
+        if (search[i].kinds == 0) {
+            number = lr_runs_take(1, 1, search[i].run);
+            if (number != 0) {
+                huge_at(number)->dense = pages <= DENSE_PAGES_MOST;
+            }
+        } else {
+            number = wanted < LR_PAGES_PER_HUGE ? fill_find(search[i].kinds, wanted) : 0;
+            at = number != 0 ? lr_huge_find(huge_at(number), pages, align) : 0;
         }
-        number = lr_runs_take(1, 1, kind);
         if (number != 0) {
-            return (size_t)number * LR_PAGES_PER_HUGE;
+            return (size_t)number * LR_PAGES_PER_HUGE + at;
         }
     }
     return 0;
@@ -209,15 +269,6 @@ static size_t find_whole(uint32_t count, uint32_t align) {
     return (size_t)number * LR_PAGES_PER_HUGE;
 }
 
-enum {
-    // A process may have 65,530 mappings, and most are for the program.
-    THP_BORDERS_MOST = 8192,
-    // Of a span. Larger ones are buffers of which some are touched here and there only: fifty of
-    // 64 to 512 KiB with a byte written to each keep 9 MiB resident, and 31 if they begin huge
-    // pages that are asked for.
-    THP_PAGES_MOST = (256 << 10) >> LR_PAGE_SHIFT,
-};
-
 // Notes what the kernel is told of the huge page; false if that would take too many mappings.
 static bool note_thp(uint32_t number, enum huge_thp told) {
     struct huge_page *huge = huge_at(number);
@@ -233,20 +284,40 @@ static bool note_thp(uint32_t number, enum huge_thp told) {
     return true;
 }
 
+// A span of larger blocks begins the huge page. What was begun so before is mostly full now, and
+// shows whether such blocks are touched.
+static void note_larger(uint32_t number, enum lr_thp_mode mode, struct filler_place *place) {
+    uint32_t before = filler.larger;
+    filler.larger = number;
+    if (mode == LR_THP_MODE_ASKING && before != 0) {
+        place->look = before;
+        place->look_pages = huge_at(before)->used_count;
+    }
+}
+
 // The first pages of a huge page that is clean are about to be taken, and not all of it. Where the
 // kernel backs it whole the rest becomes resident with them.
-static bool begin_huge_page(uint32_t number, size_t pages, uint32_t *asked) {
+static bool begin_huge_page(uint32_t number, size_t pages, struct filler_place *place) {
     struct huge_page *huge = huge_at(number);
     enum lr_thp_mode mode = lr_thp_mode();
-    if (mode == LR_THP_MODE_SMALL || huge->clean_count != LR_PAGES_PER_HUGE) {
+    if (huge->clean_count != LR_PAGES_PER_HUGE) {
+        return false;
+    }
+    bool wanted = pages <= THP_PAGES_MOST;
+    if (pages > DENSE_PAGES_MOST && wanted && !lr_thp_larger_filled()) {
+        note_larger(number, mode, place);
+        wanted = false;
+    }
+    if (mode == LR_THP_MODE_SMALL) {
         return false;
     }
     LR_ASSERT(huge->state == HUGE_NONE); // find_part() and find_whole() took it off its run
     bool told = is_whole(huge, mode);
-    bool small = pages <= THP_PAGES_MOST;
-    if (!told && small && note_thp(number, HUGE_ASKED)) {
-        *asked = number;
-        told = true;
+    if (mode == LR_THP_MODE_ASKING && told != wanted &&
+        note_thp(number, wanted ? HUGE_ASKED : HUGE_REFUSED)) {
+        place->told = number;
+        place->whole = wanted;
+        told = wanted;
     }
     if (told) {
         lr_huge_populate(huge);
@@ -271,7 +342,7 @@ struct filler_place lr_filler_take(size_t pages, size_t align) {
     }
     size_t populated = 0; // clean pages that stop being so before they are taken
     uint32_t last = (uint32_t)((place.first + pages - 1) / LR_PAGES_PER_HUGE);
-    if (pages % LR_PAGES_PER_HUGE != 0 && begin_huge_page(last, pages, &place.asked)) {
+    if (pages % LR_PAGES_PER_HUGE != 0 && begin_huge_page(last, pages, &place)) {
         populated = pages % LR_PAGES_PER_HUGE;
     }
     place.clean = take_for_span(place.first, pages) + populated;

@@ -10,9 +10,12 @@
 extern struct span_heap_counts lr_filler_counts LR_HIDDEN;
 
 struct filler_place {
-    size_t first;   // page; 0: there is no room
-    size_t clean;   // of its pages, those that were clean
-    uint32_t asked; // huge page that the kernel is to be asked to back whole; 0: none
+    size_t first;      // page; 0: there is no room
+    size_t clean;      // of its pages, those that were clean
+    uint32_t told;     // huge page of which the kernel is to be told; 0: none
+    bool whole;        // to back it whole, or not to
+    uint32_t look;     // huge page whose residency says how spans like this one are used; 0: none
+    size_t look_pages; // used in it
 };
 
 // Takes `pages` pages that begin at a multiple of `align` (a power of two), for a user of the heap.

@@ -34,10 +34,11 @@ struct huge_page {
     uint8_t list;         // which set of lists it is on, filler.c
     uint32_t next;        // huge page numbers; 0 ends a list, because page 0 holds the maps
     uint32_t prev;
-    uint32_t run; // HUGE_FREE: huge pages in the run, valid at its first and last member
-    uint16_t tag; // HUGE_FREE: the run is clean; valid at its first and last member
-    uint8_t thp;  // enum huge_thp
-    uint8_t hole; // HUGE_PARTIAL: what its free pages count as, filler.c
+    uint32_t run;  // HUGE_FREE: huge pages in the run, valid at its first and last member
+    uint8_t tag;   // HUGE_FREE: the run is clean; valid at its first and last member
+    uint8_t dense; // the span that was first in it is one of small blocks, filler.c
+    uint8_t thp;   // enum huge_thp
+    uint8_t hole;  // HUGE_PARTIAL: what its free pages count as, filler.c
 };
 
 static_assert(sizeof(struct huge_page) == 88, "22 words for 2 MiB");

@@ -36,7 +36,7 @@ static void link_run(uint32_t first, uint32_t count, enum run_kind kind) {
     struct huge_page *head = page_at(first);
     struct huge_page *tail = page_at(first + count - 1);
     head->run = tail->run = count;
-    head->tag = tail->tag = (uint16_t)kind;
+    head->tag = tail->tag = (uint8_t)kind;
     head->prev = 0;
     head->next = sets[kind].head[list];
     if (head->next != 0) {

@@ -24,11 +24,9 @@ struct page_request {
     size_t pages;
     size_t align; // pages, a power of two
     bool large;
-    size_t first;       // the answer
-    bool zeroed;        // all pages read as zero
-    bool refused;       // because of the hard limit
-    size_t held, dirty; // pages that blocks hold now, free ones with memory
-    uint32_t asked;     // huge page that the kernel is to be asked to back whole; 0: none
+    bool refused;              // because of the hard limit
+    size_t held, dirty;        // pages that blocks hold now, free ones with memory
+    struct filler_place place; // the answer
 };
 
 // Pages that blocks would hold with `pages` more of them.
@@ -39,15 +37,13 @@ static size_t held_with(size_t pages) {
 
 // Pages from what the heap has; false if it has to grow.
 static bool take_locked(struct page_request *request) {
-    struct filler_place place = lr_filler_take(request->pages, request->align);
-    if (place.first == 0) {
+    struct filler_place *place = &request->place;
+    *place = lr_filler_take(request->pages, request->align);
+    if (place->first == 0) {
         return false;
     }
     struct span_heap_counts *counts = &lr_filler_counts;
-    request->first = place.first;
-    request->zeroed = place.clean == request->pages;
-    request->asked = place.asked;
-    counts->large_clean += request->large ? place.clean : 0;
+    counts->large_clean += request->large ? place->clean : 0;
     counts->small_spans += !request->large;
     counts->large_spans += request->large;
     counts->large_pages += request->large ? request->pages : 0;
@@ -117,6 +113,22 @@ static bool find_pages(struct page_request *request) {
     return try_take(request);
 }
 
+static char *huge_address(uint32_t number) {
+    return lr_page_address((size_t)number * LR_PAGES_PER_HUGE);
+}
+
+// Without a lock: see struct filler_place.
+static void advise(const struct filler_place *place) {
+    if (place->told != 0) {
+        // Whoever touches another span of it before gets a small page, and the kernel may still
+        // make it whole in the background.
+        lr_os_huge_pages(huge_address(place->told), LR_HUGE_BYTES, place->whole);
+    }
+    if (place->look != 0) {
+        lr_thp_look_at_larger(huge_address(place->look), place->look_pages << LR_PAGE_SHIFT);
+    }
+}
+
 static bool take_pages(struct page_request *request) {
     bool done = find_pages(request);
     if (done) {
@@ -124,11 +136,8 @@ static bool take_pages(struct page_request *request) {
     } else if (request->refused) {
         lr_limit_note_refused();
     }
-    if (request->asked != 0) {
-        // Without a lock. Whoever touches another span of it before gets a small page, and the
-        // kernel may still make it whole in the background.
-        lr_os_huge_pages(lr_page_address((size_t)request->asked * LR_PAGES_PER_HUGE), LR_HUGE_BYTES,
-                         true);
+    if (done) {
+        advise(&request->place);
     }
     return done;
 }
@@ -148,10 +157,10 @@ static struct span *make_span(size_t pages, size_t align, size_t record_bytes, b
         return NULL;
     }
     memset(span, 0, bytes);
-    span->first_page = (uint32_t)request.first;
+    span->first_page = (uint32_t)request.place.first;
     span->page_count = (uint32_t)pages;
     span->object_count = 1;
-    span->zeroed = request.zeroed;
+    span->zeroed = request.place.clean == pages;
     span->record_bytes = (uint16_t)bytes;
     return span;
 }

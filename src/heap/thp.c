@@ -12,6 +12,7 @@
 // Relaxed: a stale value only means that a huge page is backed by small pages.
 static atomic_u32 mode;
 static atomic_u32 decided;
+static atomic_u32 larger_filled; // 1: see lr_thp_larger_filled()
 
 enum lr_thp_mode lr_thp_mode(void) { return (enum lr_thp_mode)lr_load_relaxed(&mode); }
 
@@ -30,6 +31,15 @@ void lr_thp_decide(size_t pool_bytes) {
     bool now = pool_bytes >= START_BYTES || lr_opt_thp() == LR_THP_ALWAYS;
     if (now && lr_exchange_acquire(&decided, 1) == 0) {
         lr_store_relaxed(&mode, choose());
+    }
+}
+
+bool lr_thp_larger_filled(void) { return lr_load_relaxed(&larger_filled) != 0; }
+
+void lr_thp_look_at_larger(void *huge, size_t used_bytes) {
+    size_t resident = lr_os_touched_bytes(huge, LR_HUGE_BYTES);
+    if (resident >= used_bytes / 2 && used_bytes >= LR_HUGE_BYTES / 2) {
+        lr_store_relaxed(&larger_filled, 1);
     }
 }
 

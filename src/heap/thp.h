@@ -4,6 +4,7 @@
 #ifndef LARDER_HEAP_THP_H
 #define LARDER_HEAP_THP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/atomic.h"
@@ -18,6 +19,11 @@ enum lr_thp_mode {
 // once).
 void lr_thp_decide(size_t pool_bytes);
 enum lr_thp_mode lr_thp_mode(void);
+// True once half of a huge page that was filled by blocks of more than 9 KiB was resident: the
+// program touches most of them.
+bool lr_thp_larger_filled(void);
+// Looks at such a huge page, of which `used_bytes` are used: one system call, no lock.
+void lr_thp_look_at_larger(void *huge, size_t used_bytes);
 // From now on none are asked for: guard pages would break each of them up.
 void lr_thp_forbid(void);
 

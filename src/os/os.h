@@ -49,6 +49,8 @@ void *lr_os_remap(void *addr, size_t old_bytes, size_t new_bytes);
 // refuses. Undone by lr_os_unguard(), which fails only where it has to and the kernel refuses.
 bool lr_os_guard(void *addr, size_t bytes);
 bool lr_os_unguard(void *addr, size_t bytes);
+// How much of a range of up to 2 MiB has memory behind it; 0 where the kernel does not tell.
+size_t lr_os_touched_bytes(void *addr, size_t bytes);
 // Makes the range read-only for good where the kernel can (mseal), else until somebody changes it.
 bool lr_os_seal(void *addr, size_t bytes);
 

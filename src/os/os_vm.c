@@ -199,6 +199,19 @@ void lr_os_huge_pages(void *addr, size_t bytes, bool wanted) {
     madvise(addr, bytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
+size_t lr_os_touched_bytes(void *addr, size_t bytes) {
+    unsigned char pages[(2 << 20) / 4096];
+    size_t count = bytes / lr_os_page_bytes();
+    size_t resident = 0;
+    if (count > sizeof pages || mincore(addr, bytes, pages) != 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        resident += pages[i] & 1;
+    }
+    return resident * lr_os_page_bytes();
+}
+
 void lr_os_name_range(void *addr, size_t bytes, const char *name) {
     prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, bytes, name);
 }

@@ -124,6 +124,7 @@ START_TEST(test_span_pages__load_keeps_huge_pages_whole) {
     start_tiers_with("auto", 0);
     if (lr_os_thp() != LR_OS_THP_ASKED)
         TEST_SKIP("huge pages cannot be asked for here");
+    find_larger_filled();
     EXPECT(lr_span_alloc_large((size_t)16 * LR_PAGES_PER_HUGE, 1) != NULL);
     EXPECT_INT(lr_thp_mode(), ==, LR_THP_MODE_ASKING);
     EXPECT_INT(lr_option_set("scavenger", LR_SCAVENGER_INLINE), ==, 0);

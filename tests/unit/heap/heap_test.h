@@ -8,12 +8,14 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "../../support/support.h"
 #include "conf/options.h"
 #include "heap/pool.h"
 #include "heap/span_heap.h"
+#include "heap/thp.h"
 #include "heap/window.h"
 #include "os/os.h"
 
@@ -28,6 +30,14 @@ static inline void start_heap_with(const char *thp, size_t window_bytes) {
 
 // Without huge pages: a page that was never touched is clean.
 static inline void start_heap(size_t window_bytes) { start_heap_with("never", window_bytes); }
+
+// Shows the heap a huge page that is resident: larger blocks are touched all over from now on.
+static inline void find_larger_filled(void) {
+    static char huge[LR_HUGE_BYTES] __attribute__((aligned(LR_HUGE_BYTES)));
+    memset(huge, 1, sizeof huge);
+    lr_thp_look_at_larger(huge, sizeof huge);
+    EXPECT(lr_thp_larger_filled());
+}
 
 static inline size_t pool_pages(void) { return lr_pool_bytes() >> LR_PAGE_SHIFT; }
 

@@ -116,6 +116,7 @@ START_TEST(test_scavenger_pace__load_keeps_huge_pages_whole) {
     start_with("auto", TICKS_A_DELAY * 50, 16 * LR_GIB);
     if (lr_os_thp() != LR_OS_THP_ASKED)
         TEST_SKIP("huge pages cannot be asked for here");
+    find_larger_filled();
     EXPECT(lr_span_alloc_large((size_t)16 * WHOLE, 1) != NULL);
     for (unsigned i = 0; i < HUGE; i++) {
         holes[i] = lr_span_alloc_small(HOLE, 4, 1, 32);

@@ -64,6 +64,7 @@ END_TEST
 START_TEST(test_thp__rest_of_a_whole_huge_page_counts_as_resident) {
     start_heap_with("auto", 0);
     need_huge_pages();
+    find_larger_filled();
     lr_span_alloc_large((size_t)16 * WHOLE, 1);
     EXPECT_UINT(lr_thp_mode(), ==, LR_THP_MODE_ASKING);
     EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
@@ -80,6 +81,7 @@ END_TEST
 START_TEST(test_thp__large_blocks_are_not_asked_for) {
     start_heap_with("auto", 0);
     need_huge_pages();
+    find_larger_filled();
     lr_span_alloc_large((size_t)16 * WHOLE, 1);
     struct span *const span = lr_span_alloc_large((size_t)5 * WHOLE + 3, 1);
     EXPECT(span->zeroed);
@@ -97,6 +99,7 @@ END_TEST
 START_TEST(test_thp__fresh_part_of_a_whole_huge_page_is_zeroed) {
     start_heap_with("auto", 0);
     need_huge_pages();
+    find_larger_filled();
     lr_span_alloc_large((size_t)16 * WHOLE, 1);
     struct span *const span = lr_span_alloc_large(ASKED_MOST, 1);
     EXPECT(span->zeroed);
@@ -109,6 +112,7 @@ START_TEST(test_thp__returned_parts_stay_returned) {
     struct span *spans[SPANS], *begun[SPANS];
     start_heap_with("auto", 0);
     need_huge_pages();
+    find_larger_filled();
     lr_span_alloc_large((size_t)16 * WHOLE, 1);
     for (unsigned i = 0; i < SPANS; i++) {
         begun[i] = take(1); // which is asked for
@@ -143,6 +147,7 @@ END_TEST
 START_TEST(test_thp__huge_pages_are_broken_up_only_where_it_may_be) {
     start_heap_with("auto", 0);
     need_huge_pages();
+    find_larger_filled();
     lr_span_alloc_large((size_t)16 * WHOLE, 1);
     take(1); // a small span begins each
     struct span *const dense_hole = take(WHOLE / 2 - 1);
@@ -168,11 +173,104 @@ START_TEST(test_thp__huge_pages_are_broken_up_only_where_it_may_be) {
 }
 END_TEST
 
+// Until larger blocks are known to be touched they begin huge pages that are not asked for, and
+// leave those of small blocks to them.
+START_TEST(test_thp__larger_blocks_stay_apart) {
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
+    take(1);
+    struct span *const larger = take(ASKED_MOST);
+    const size_t huge = larger->first_page / WHOLE;
+    EXPECT_UINT(larger->first_page % WHOLE, ==, 0);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, LR_HUGE_BYTES);
+    EXPECT_UINT(take(ASKED_MOST)->first_page / WHOLE, ==, huge);
+    EXPECT_UINT(take(WHOLE / 2)->first_page / WHOLE, ==, huge);
+    // Small ones join each other though the room among the larger ones is narrower.
+    for (unsigned i = 1; i < WHOLE; i++)
+        EXPECT_UINT(take(1)->first_page / WHOLE, !=, huge);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, LR_HUGE_BYTES);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 0);
+    // What is free and resident is for both.
+    take(WHOLE / 4);
+    lr_span_free(larger);
+    EXPECT_UINT(take(1)->first_page / WHOLE, ==, huge);
+    EXPECT_UINT(take(ASKED_MOST - 1)->first_page / WHOLE, ==, huge);
+}
+END_TEST
+
+// Where there is no other room in the pools larger blocks go among small ones.
+START_TEST(test_thp__larger_blocks_join_before_the_heap_grows) {
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
+    take(1);
+    while (expect_counts_add_up().free_clean_pages > 0)
+        lr_span_alloc_large(WHOLE, 1);
+    const size_t bytes = lr_pool_bytes();
+    take(WHOLE - 1);
+    EXPECT_UINT(lr_pool_bytes(), ==, bytes);
+}
+END_TEST
+
+// Fills huge pages with larger spans of which each OS page is touched, or the first.
+static void fill_with_larger(bool touched) {
+    for (unsigned i = 0; i < 2 * WHOLE / ASKED_MOST; i++) {
+        struct span *const span = take(ASKED_MOST);
+        memset(lr_span_start(span), 1, touched ? lr_span_bytes(span) : 1);
+    }
+}
+
+START_TEST(test_thp__larger_blocks_are_asked_for_once_they_are_touched) {
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    fill_with_larger(true); // before the heap is large enough
+    EXPECT_UINT(lr_thp_mode(), ==, LR_THP_MODE_SMALL);
+    EXPECT(!lr_thp_larger_filled());
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
+    EXPECT(!lr_thp_larger_filled());
+    fill_with_larger(false);
+    EXPECT(lr_thp_larger_filled());
+    EXPECT_UINT(look_at_mappings().asked_bytes, >=, LR_HUGE_BYTES);
+}
+END_TEST
+
+START_TEST(test_thp__larger_blocks_that_are_hardly_touched_stay_small) {
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
+    const size_t rss = test_rss_bytes();
+    for (unsigned i = 0; i < 8; i++)
+        fill_with_larger(false);
+    EXPECT(!lr_thp_larger_filled());
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
+    if (!TEST_UNDER_TSAN) // whose shadow is resident
+        EXPECT_UINT(test_rss_bytes(), <, rss + 4 * LR_MIB);
+}
+END_TEST
+
+// One that small blocks left and that was returned is begun by a larger one.
+START_TEST(test_thp__larger_blocks_refuse_what_was_asked_for) {
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
+    struct span *const small = take(1);
+    const size_t huge = small->first_page / WHOLE;
+    lr_span_free(small);
+    lr_release_pages(SIZE_MAX, LR_BREAK_ANY);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, LR_HUGE_BYTES);
+    EXPECT_UINT(take(ASKED_MOST)->first_page / WHOLE, ==, huge);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 0);
+}
+END_TEST
+
 // Huge pages that are asked for and those of large blocks take turns: each border between them
 // splits a mapping.
 START_TEST(test_thp__mappings_are_bounded) {
     start_heap_with("auto", 64 * LR_GIB);
     need_huge_pages();
+    find_larger_filled();
     lr_span_alloc_large((size_t)16 * WHOLE, 1);
     for (unsigned i = 0; i < 6000; i++) {
         take(1);
@@ -213,6 +311,11 @@ Suite *lr_suite(void) {
     test_add(suite, test_thp__fresh_part_of_a_whole_huge_page_is_zeroed);
     test_add(suite, test_thp__returned_parts_stay_returned);
     test_add(suite, test_thp__huge_pages_are_broken_up_only_where_it_may_be);
+    test_add(suite, test_thp__larger_blocks_stay_apart);
+    test_add(suite, test_thp__larger_blocks_join_before_the_heap_grows);
+    test_add(suite, test_thp__larger_blocks_are_asked_for_once_they_are_touched);
+    test_add(suite, test_thp__larger_blocks_that_are_hardly_touched_stay_small);
+    test_add(suite, test_thp__larger_blocks_refuse_what_was_asked_for);
     test_add(suite, test_thp__mappings_are_bounded);
     test_add(suite, test_thp__default_and_never_ask_for_none);
     test_add(suite, test_thp__always_asks_for_all);
