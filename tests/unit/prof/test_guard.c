@@ -39,7 +39,7 @@ static char *guarded(bool at_start) {
     return NULL;
 }
 
-static void *subject;
+static void *volatile subject; // volatile: the compiler is not to know how large the block is
 static size_t offset;
 
 static void write_at(void *unused) {
