@@ -148,7 +148,8 @@ LARDER_API size_t larder_good_size(size_t size, size_t alignment) LARDER_NOTHROW
 
 /*
  * 1 if a block of Larder begins at `p`, 0 if not; also 1 for one that was freed and is kept for the
- * next request. Any pointer may be asked for; the answer is of use while nobody frees the block.
+ * next request, but in hardened mode. Any pointer may be asked for; the answer is of use while
+ * nobody frees the block.
  */
 LARDER_API int larder_owns(const void *p) LARDER_NOTHROW LARDER_NODISCARD;
 

@@ -29,5 +29,5 @@ int larder_owns(const void *p) {
     }
     const size_t page = lr_page_of(p);
     return (lr_page_in_window(page) && begins_small_block(p, page)) || lr_large_bytes(p) != 0 ||
-           (lr_sample_any() && lr_sample_bytes(p) != 0) || (lr_hardened && lr_hard_owns(p));
+           (lr_sample_any() && lr_sample_bytes(p) != 0) || (lr_hardened && lr_hard_is_block(p));
 }

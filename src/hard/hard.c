@@ -94,13 +94,25 @@ void lr_hard_free(void *block) {
     judge(&verdict, verdict.fault == LR_FAULT_FREED ? "double free" : "free");
 }
 
-bool lr_hard_bytes(const void *block, const char *use, size_t *bytes) {
-    struct lr_verdict verdict = {.fault = LR_FAULT_NOT_A_BLOCK, .block = block};
+// What was asked for; 0 with a verdict if it is no live block.
+static size_t look(const void *block, struct lr_verdict *verdict) {
+    *verdict = (struct lr_verdict){.fault = LR_FAULT_NOT_A_BLOCK, .block = block};
     struct span *span = span_at(block);
-    *bytes = 0;
-    if (span != NULL) {
-        *bytes = (span->size_class != 0 ? lr_slab_bytes : lr_pages_bytes)(span, block, &verdict);
+    if (span == NULL) {
+        return 0;
     }
+    return (span->size_class != 0 ? lr_slab_bytes : lr_pages_bytes)(span, block, verdict);
+}
+
+bool lr_hard_is_block(const void *p) {
+    struct lr_verdict verdict;
+    (void)look(p, &verdict);
+    return verdict.fault == LR_FAULT_NONE;
+}
+
+bool lr_hard_bytes(const void *block, const char *use, size_t *bytes) {
+    struct lr_verdict verdict;
+    *bytes = look(block, &verdict);
     judge(&verdict, use);
     return verdict.fault == LR_FAULT_NONE;
 }

@@ -19,6 +19,9 @@ void lr_hard_enable(void);
 // True if the pointer leads to a block, live or freed, of hardened mode.
 bool lr_hard_owns(const void *block);
 
+// True if a live block of hardened mode begins there. Any pointer; nothing is reported.
+bool lr_hard_is_block(const void *p);
+
 // `align` is a power of two. The block reads as zero. NULL: out of memory, or no such size.
 void *lr_hard_alloc(size_t size, size_t align);
 

@@ -68,6 +68,21 @@ START_TEST(test_hard__realloc_keeps_contents) {
 }
 END_TEST
 
+START_TEST(test_hard__owns_live_blocks_and_nothing_else) {
+    be_hardened();
+    const size_t sizes[] = {0, 1, 16, 100, LR_SLAB_MAX, LR_SLAB_MAX + 1, LR_MIB, 100 * LR_MIB};
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char *const block = larder_malloc(sizes[i]);
+        EXPECT(block != NULL);
+        EXPECT_INT(larder_owns(block), ==, 1);
+        EXPECT_INT(larder_owns(block + 1), ==, 0);
+        EXPECT_INT(larder_owns(block + sizes[i] / 2 + 1), ==, 0);
+        larder_free(block);
+        EXPECT_INT(larder_owns(block), ==, 0);
+    }
+}
+END_TEST
+
 START_TEST(test_hard__impossible_sizes_fail) {
     be_hardened();
     static const size_t sizes[] = {PTRDIFF_MAX, SIZE_MAX, SIZE_MAX - 4096, (size_t)1 << 47};
@@ -242,6 +257,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_hard__sizes_are_what_was_asked_for);
     test_add(suite, test_hard__alignments);
     test_add(suite, test_hard__realloc_keeps_contents);
+    test_add(suite, test_hard__owns_live_blocks_and_nothing_else);
     test_add(suite, test_hard__impossible_sizes_fail);
     test_add(suite, test_hard__blocks_between_threads);
     test_add(suite, test_hard__nobody_has_a_cache);
