@@ -126,12 +126,31 @@ static LR_NOINLINE void *move_block(void *block, size_t old_bytes, size_t size) 
     return moved;
 }
 
+// Longer, with room to get longer still; NULL, and the block as it was, if that cannot be had.
+static void *grow_hardened(void *block, size_t bytes, size_t size) {
+    void *moved = lr_hard_alloc_to_grow(size);
+    if (moved != NULL) {
+        if (LR_UNLIKELY(lr_trace_on())) {
+            lr_trace_alloc(LARDER_TRACE_MALLOC, moved, size, 1);
+        }
+        memcpy(moved, block, bytes);
+        larder_free(block);
+    }
+    return moved;
+}
+
 static LR_COLD void *realloc_hardened(void *block, size_t size) {
+    const int saved_errno = errno;
     size_t bytes;
     if (!lr_hard_bytes(block, "realloc", &bytes)) {
         return fail(EINVAL);
     }
-    return lr_hard_resize(block, size) ? block : move_block(block, bytes, size);
+    void *resized = lr_hard_resize(block, size) ? block : NULL;
+    if (resized == NULL && size > bytes) {
+        resized = grow_hardened(block, bytes, size);
+    }
+    errno = saved_errno;
+    return resized != NULL ? resized : move_block(block, bytes, size);
 }
 
 static void *resize(void *block, size_t size) {

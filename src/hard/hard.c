@@ -85,6 +85,11 @@ void *lr_hard_alloc(size_t size, size_t align) {
     return block;
 }
 
+void *lr_hard_alloc_to_grow(size_t size) {
+    const bool large = size > LR_SLAB_MAX && size <= PTRDIFF_MAX / 2;
+    return large ? lr_pages_alloc_to_grow(size) : NULL;
+}
+
 void lr_hard_free(void *block) {
     struct lr_verdict verdict = {.fault = LR_FAULT_NOT_A_BLOCK, .block = block};
     struct span *span = span_at(block);

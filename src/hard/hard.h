@@ -24,6 +24,9 @@ bool lr_hard_is_block(const void *p);
 
 // `align` is a power of two. The block reads as zero. NULL: out of memory, or no such size.
 void *lr_hard_alloc(size_t size, size_t align);
+// As lr_hard_alloc(), for what realloc() moves because it gets longer: it may do so again. NULL:
+// lr_hard_alloc() has to do.
+void *lr_hard_alloc_to_grow(size_t size);
 
 // For pointers that lr_hard_owns().
 void lr_hard_free(void *block);

@@ -7,6 +7,7 @@
 #include "base/bits.h"
 #include "hard/pattern.h"
 #include "hard/random.h"
+#include "hard/slab.h"
 #include "heap/span_heap.h"
 #include "os/os.h"
 
@@ -19,9 +20,9 @@ enum block_state { LIVE, FREED };
 
 // Behind the descriptor of its span.
 struct block_pages {
-    size_t bytes;   // guarded by: lr_pages_lock, as the state
+    size_t bytes;   // guarded by: lr_pages_lock, as room and state
     size_t front;   // immutable; bytes of the first guard
-    size_t room;    // immutable; bytes of whole OS pages that the block has
+    size_t room;    // bytes of whole OS pages that the block has
     uint32_t state; // enum block_state
 };
 
@@ -63,12 +64,13 @@ static void unlink_live_locked(struct span *span) {
     *(span->prev != NULL ? &span->prev->next : &quarantine.live) = span->next;
 }
 
-void *lr_pages_alloc(size_t size, size_t align) {
+// With `spare` bytes of address space in the second guard, whole OS pages.
+static void *alloc(size_t size, size_t align, size_t spare) {
     // Guards are whole OS pages, which may be larger than ours.
     size_t os_page = lr_os_page_bytes();
     size_t front = lr_max(align, lr_max(os_page, LR_PAGE_BYTES));
     size_t room = lr_align_up(lr_max(size, 1), os_page);
-    size_t pages = (front + room + os_page + LR_PAGE_BYTES - 1) >> LR_PAGE_SHIFT;
+    size_t pages = (front + room + spare + os_page + LR_PAGE_BYTES - 1) >> LR_PAGE_SHIFT;
     struct span *span =
         lr_span_alloc_private(pages, front >> LR_PAGE_SHIFT, 0, sizeof(struct block_pages));
     if (span == NULL) {
@@ -78,7 +80,7 @@ void *lr_pages_alloc(size_t size, size_t align) {
         (struct block_pages){.bytes = size, .front = front, .room = room, .state = LIVE};
     char *block = start_of(span);
     if (!span->zeroed && !lr_os_purge(lr_span_start(span), lr_span_bytes(span))) {
-        memset(block, 0, room); // locked memory
+        memset(block, 0, room + spare); // locked memory
     }
     // A guard that the kernel refuses is done without.
     lr_os_guard(lr_span_start(span), front);
@@ -92,6 +94,14 @@ void *lr_pages_alloc(size_t size, size_t align) {
     quarantine.counts.room_bytes += room;
     lr_unlock(&lr_pages_lock);
     return block;
+}
+
+void *lr_pages_alloc(size_t size, size_t align) { return alloc(size, align, 0); }
+
+// Who grows a block by a page each time would else have it copied each time: with an eighth more it
+// is copied nine times its last length in all.
+void *lr_pages_alloc_to_grow(size_t size) {
+    return alloc(size, 1, lr_align_up(size / 8, lr_os_page_bytes()));
 }
 
 // False if the block is not live. The span may be gone by now, and its descriptor another's: only
@@ -148,23 +158,67 @@ size_t lr_pages_bytes(struct span *span, const void *block, struct lr_verdict *v
     return live ? verdict->bytes : 0;
 }
 
-bool lr_pages_resize(struct span *span, void *block, size_t size, struct lr_verdict *verdict) {
+static void set_size_locked(struct span *span, size_t size, size_t room) {
+    struct block_pages *of = block_of(span);
+    char *block = start_of(span);
+    size_t kept = lr_min(size, of->bytes);
+    memset(block + kept, 0, lr_min(of->room, room) - kept); // the canary among others
+    lr_mark_end(block, size, room);
+    quarantine.counts.block_bytes += size - of->bytes;
+    quarantine.counts.room_bytes += room - of->room;
+    of->bytes = size;
+    of->room = room;
+}
+
+// Looks at the block again: system calls are made without the lock. Who frees it meanwhile has made
+// a mistake, which is reported, and some of its pages may be accessed until they are used again.
+static bool finish_growing(struct span *span, void *block, size_t size, size_t old_room,
+                           size_t room, struct lr_verdict *verdict) {
+    if (!lr_os_unguard((char *)block + old_room, room - old_room)) {
+        return false;
+    }
     lr_lock(&lr_pages_lock);
-    bool done = find_locked(span, block, verdict);
+    bool done = find_locked(span, block, verdict) && block_of(span)->room == old_room;
     if (done) {
-        struct block_pages *of = block_of(span);
-        done = lr_align_up(size, lr_os_page_bytes()) == of->room;
-        if (done) {
-            check_end(span, verdict);
-            size_t kept = lr_min(size, of->bytes);
-            memset((char *)block + kept, 0, of->room - kept);
-            lr_mark_end(block, size, of->room);
-            quarantine.counts.block_bytes += size - of->bytes;
-            of->bytes = size;
-        }
+        check_end(span, verdict);
+        set_size_locked(span, size, room);
     }
     lr_unlock(&lr_pages_lock);
     return done;
+}
+
+static void guard_rest(char *rest, size_t bytes) {
+    if (!lr_os_purge(rest, bytes)) {
+        memset(rest, 0, bytes); // locked memory
+    }
+    lr_os_guard(rest, bytes);
+}
+
+bool lr_pages_resize(struct span *span, void *block, size_t size, struct lr_verdict *verdict) {
+    const size_t room = lr_align_up(size, lr_os_page_bytes());
+    lr_lock(&lr_pages_lock);
+    if (!find_locked(span, block, verdict)) {
+        lr_unlock(&lr_pages_lock);
+        return false;
+    }
+    const size_t old_room = block_of(span)->room;
+    const size_t most = lr_span_bytes(span) - block_of(span)->front - lr_os_page_bytes();
+    const bool fits = room == old_room || (room <= most && room >= most / 2 && size > LR_SLAB_MAX);
+    if (fits && room <= old_room) {
+        check_end(span, verdict);
+        set_size_locked(span, size, room);
+    }
+    lr_unlock(&lr_pages_lock);
+    if (!fits) {
+        return false;
+    }
+    if (room > old_room) {
+        return finish_growing(span, block, size, old_room, room, verdict);
+    }
+    if (room < old_room) {
+        guard_rest((char *)block + room, old_room - room);
+    }
+    return true;
 }
 
 bool lr_pages_check(struct lr_verdict *verdict) {

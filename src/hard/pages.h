@@ -12,7 +12,10 @@ extern struct lr_lock lr_pages_lock;
 
 // A block of `size` bytes, which read as zero, at `align`, a power of two. NULL: out of memory.
 void *lr_pages_alloc(size_t size, size_t align);
-// As lr_slab_free(), lr_slab_bytes(), lr_slab_resize().
+// As lr_pages_alloc() for a block of more than LR_SLAB_MAX bytes, with addresses behind it for the
+// next lr_pages_resize(). They count as used memory of the heap, and cannot be accessed.
+void *lr_pages_alloc_to_grow(size_t size);
+// As lr_slab_free(), lr_slab_bytes(), lr_slab_resize(); a block can get up to half as short, too.
 void lr_pages_free(struct span *span, void *block, struct lr_verdict *verdict);
 size_t lr_pages_bytes(struct span *span, const void *block, struct lr_verdict *verdict);
 // Where the block of the span begins, live or not.

@@ -68,6 +68,23 @@ START_TEST(test_hard__realloc_keeps_contents) {
 }
 END_TEST
 
+// A buffer that gets longer by a page each time moves a few times, not each time.
+START_TEST(test_hard__realloc_in_steps_copies_seldom) {
+    be_hardened();
+    unsigned moves = 0;
+    char *block = larder_malloc(64 * LR_KIB);
+    for (size_t size = 64 * LR_KIB; size <= 8 * LR_MIB; size += 4096) {
+        char *const grown = larder_realloc(block, size);
+        EXPECT(grown != NULL);
+        EXPECT_UINT(larder_malloc_usable_size(grown), ==, size);
+        moves += grown != block;
+        block = grown;
+    }
+    EXPECT_UINT(moves, <, 60); // the 42nd power of 9/8 is 128
+    larder_free(block);
+}
+END_TEST
+
 START_TEST(test_hard__owns_live_blocks_and_nothing_else) {
     be_hardened();
     const size_t sizes[] = {0, 1, 16, 100, LR_SLAB_MAX, LR_SLAB_MAX + 1, LR_MIB, 100 * LR_MIB};
@@ -257,6 +274,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_hard__sizes_are_what_was_asked_for);
     test_add(suite, test_hard__alignments);
     test_add(suite, test_hard__realloc_keeps_contents);
+    test_add(suite, test_hard__realloc_in_steps_copies_seldom);
     test_add(suite, test_hard__owns_live_blocks_and_nothing_else);
     test_add(suite, test_hard__impossible_sizes_fail);
     test_add(suite, test_hard__blocks_between_threads);

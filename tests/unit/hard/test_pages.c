@@ -94,9 +94,43 @@ START_TEST(test_pages__resize_within_the_last_page) {
     EXPECT(lr_pages_resize(span_of_block(block), block, 10 * page - 50, &verdict));
     EXPECT_ZERO(block + 10 * page - 100, 50);
     EXPECT_UINT(lr_pages_bytes(span_of_block(block), block, &verdict), ==, 10 * page - 50);
-    EXPECT(!lr_pages_resize(span_of_block(block), block, 10 * page + 1, &verdict));
-    EXPECT(!lr_pages_resize(span_of_block(block), block, 9 * page, &verdict));
+    EXPECT(!lr_pages_resize(span_of_block(block), block, 12 * page, &verdict)); // spans are even
+    EXPECT(!lr_pages_resize(span_of_block(block), block, 4 * page, &verdict));
     EXPECT_INT(give(block), ==, LR_FAULT_NONE);
+}
+END_TEST
+
+START_TEST(test_pages__a_block_grows_and_shrinks_where_it_is) {
+    be_hardened();
+    const size_t page = lr_os_page_bytes();
+    const size_t least = 100 * page;
+    const size_t most = least + lr_align_up(least / 8, page);
+    char *const block = lr_pages_alloc_to_grow(least);
+    EXPECT(faults(block + least));
+    memset(block, 'a', least);
+    for (size_t size = least; size <= most; size += page - 1) {
+        EXPECT(lr_pages_resize(span_of_block(block), block, size, &verdict));
+        EXPECT_INT(verdict.fault, ==, LR_FAULT_NONE);
+        EXPECT_UINT(lr_pages_bytes(span_of_block(block), block, &verdict), ==, size);
+        EXPECT_ZERO(block + least, size - least);
+        EXPECT(!faults(block + lr_align_up(size, page) - 1));
+        EXPECT(faults(block + lr_align_up(size, page)));
+        EXPECT_UINT(lr_pages_counts().block_bytes, ==, size);
+        EXPECT_UINT(lr_pages_counts().room_bytes, ==, lr_align_up(size, page));
+    }
+    EXPECT(!lr_pages_resize(span_of_block(block), block, most + 2 * page, &verdict));
+    EXPECT(lr_pages_resize(span_of_block(block), block, most, &verdict));
+    memset(block, 'a', most);
+    EXPECT(lr_pages_resize(span_of_block(block), block, least + 7, &verdict));
+    EXPECT(faults(block + least + page));
+    EXPECT_UINT(lr_pages_counts().room_bytes, ==, least + page);
+    block[least + 7] ^= 1;
+    EXPECT(lr_pages_resize(span_of_block(block), block, most, &verdict));
+    EXPECT_INT(verdict.fault, ==, LR_FAULT_OVERFLOW);
+    EXPECT_ZERO(block + least + 7, most - least - 7); // what was cut off is gone
+    EXPECT(!lr_pages_resize(span_of_block(block), block, LR_SLAB_MAX, &verdict));
+    EXPECT_INT(give(block), ==, LR_FAULT_NONE);
+    EXPECT_UINT(lr_pages_counts().room_bytes, ==, 0);
 }
 END_TEST
 
@@ -143,6 +177,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_pages__bytes_behind_a_block_are_watched);
     test_add(suite, test_pages__the_check_of_all_finds_an_overrun);
     test_add(suite, test_pages__resize_within_the_last_page);
+    test_add(suite, test_pages__a_block_grows_and_shrinks_where_it_is);
     test_add(suite, test_pages__quarantine_is_bounded_and_comes_back);
     test_add(suite, test_pages__a_limit_takes_the_quarantine_back);
     return suite;
