@@ -72,11 +72,31 @@ static void use_large(void) {
     }
 }
 
+// Enough that huge pages are asked for, and that it is looked at whether blocks like these fill
+// them.
+static void use_buffers(void) {
+    enum { BUFFERS = 1024 };
+    static char *blocks[BUFFERS];
+    for (size_t i = 0; i < BUFFERS; i++) {
+        const size_t bytes = 10000 + i * 61 % 50000;
+        errno = 0;
+        blocks[i] = larder_malloc(bytes);
+        EXPECT(blocks[i] != NULL);
+        EXPECT_INT(errno, ==, 0);
+        test_fill(blocks[i], bytes, i);
+    }
+    for (size_t i = 0; i < BUFFERS; i++) {
+        EXPECT_FILLED(blocks[i], 10000 + i * 61 % 50000, i);
+        larder_free(blocks[i]);
+    }
+}
+
 static void use_all(void) {
     pthread_t threads[3];
     for (unsigned i = 0; i < 3; i++)
         EXPECT_INT(pthread_create(&threads[i], NULL, use_small, NULL), ==, 0);
     use_large();
+    use_buffers();
     for (unsigned i = 0; i < 3; i++)
         EXPECT_INT(pthread_join(threads[i], NULL), ==, 0);
     (void)larder_idle();
@@ -97,6 +117,12 @@ static void live_without(void *call) {
     use_all();
     EXPECT_FILLED(kept, 5000, 1);
     larder_free(kept);
+}
+
+// Where it is called no more once it has answered.
+static void live_never_with(void *call) {
+    forbid(*(const long *)call);
+    use_all();
 }
 
 // Guards that were made by what is forbidden now have to go when the quarantine is emptied.
@@ -129,6 +155,8 @@ START_TEST(test_sandbox__process_madvise) {
     expect_life_without(live_without, SYS_process_madvise);
 }
 END_TEST
+START_TEST(test_sandbox__mincore) { expect_life_without(live_never_with, SYS_mincore); }
+END_TEST
 START_TEST(test_sandbox__mremap) { expect_life_without(live_without, SYS_mremap); }
 END_TEST
 START_TEST(test_sandbox__munmap) { expect_life_without(live_without, SYS_munmap); }
@@ -147,6 +175,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_sandbox__membarrier);
     test_add(suite, test_sandbox__madvise);
     test_add(suite, test_sandbox__process_madvise);
+    test_add(suite, test_sandbox__mincore);
     test_add(suite, test_sandbox__mremap);
     test_add(suite, test_sandbox__munmap);
     test_add(suite, test_sandbox__prctl);
