@@ -120,7 +120,7 @@ static void keep_house(struct fuzz_input *in) {
         {"guard_sample", {0, 1, 4096, 0}},
         {"profile", {0, 1, 1, 0}},
         {"profile_interval", {1, 1000, 100000, 512 << 10}},
-        {"bin_objects_max", {8, 64, 2048, 65536}},
+        {"bin_objects_max", {8, 64, 2048, 32768}},
         {"batch_max", {2, 16, 256, 512}},
         {"transfer_cache_max", {0, 1 << 16, 16 << 20, 1 << 30}},
         {"thread_cache_max", {64 << 10, 1 << 20, 4 << 20, 1 << 30}},
