@@ -86,6 +86,7 @@ static bool read_number(const char *file, uint64_t *out) {
     return lr_proc_line(0, file, line, sizeof line) && lr_argument_number(line, out);
 }
 
+// 0: they cannot be seen.
 static unsigned count_mappings(pid_t pid) {
     char path[64];
     unsigned count = 0;
@@ -112,11 +113,15 @@ static void look_at_memory_policy(pid_t pid) {
     }
     if (read_number("sys/vm/max_map_count", &most)) {
         const unsigned used = pid != 0 ? count_mappings(pid) : 0;
+        char own[48] = "";
+        if (used != 0) {
+            snprintf(own, sizeof own, "; the process has %u", used);
+        }
         say("mappings",
             most < MAPS_DEFAULT || used > most / 2
                 ? "near the limit mmap fails: raise vm.max_map_count"
                 : NULL,
-            "vm.max_map_count is %ju; the process has %u", (uintmax_t)most, used);
+            "vm.max_map_count is %ju%s", (uintmax_t)most, own);
     }
 }
 

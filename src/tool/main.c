@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Finds the subcommand.
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,8 +46,12 @@ int lr_tool_usage(const char *command, const char *format, ...) {
 }
 
 static int flush_output(int status) {
-    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
-        lr_tool_error("cannot write to standard output");
+    if (fflush(stdout) != 0) {
+        lr_tool_error("cannot write to standard output: %s", strerror(errno));
+        return TOOL_FAILED;
+    }
+    if (ferror(stdout) != 0) { // before the last write, which was good
+        lr_tool_error("cannot write to standard output all of it");
         return TOOL_FAILED;
     }
     return status;

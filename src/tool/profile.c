@@ -85,6 +85,7 @@ static int write_profile(const struct profile *profile, const struct request *re
         return TOOL_FAILED;
     }
     bool done = false;
+    errno = 0;
     switch (format_of(request)) {
     case FORMAT_PPROF:
         done = lr_profile_pprof(profile, request->kind, out);
@@ -101,9 +102,13 @@ static int write_profile(const struct profile *profile, const struct request *re
     }
     if (out != stdout) {
         done &= fclose(out) == 0;
+    } else {
+        done &= fflush(out) == 0;
     }
     if (!done) {
-        lr_tool_error("cannot write %s", request->output != NULL ? request->output : "the profile");
+        lr_tool_error("cannot write %s: %s",
+                      request->output != NULL ? request->output : "to standard output",
+                      errno != 0 ? strerror(errno) : "not all of it could be");
         return TOOL_FAILED;
     }
     return TOOL_OK;

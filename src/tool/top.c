@@ -88,7 +88,8 @@ static void draw_list(void) {
     lr_top_list_move(&screen.list, 0, room);
     const int count = lr_top_list_rows(&screen.list, title, rows, room);
     const int at = lr_top_list_at(&screen.list) - screen.list.first;
-    mvprintw(0, 0, "larder %s  %d processes use it", LARDER_VERSION, count);
+    mvprintw(0, 0, "larder %s  %d process%s", LARDER_VERSION, count,
+             count == 1 ? " uses it" : "es use it");
     draw_reverse(1, title);
     for (int i = 0; i < room && screen.list.first + i < count; i++) {
         if (i == at) {
@@ -487,8 +488,15 @@ int lr_cmd_top(int argc, char **argv) {
     setlocale(LC_CTYPE, "");
     SCREEN *terminal = isatty(STDOUT_FILENO) ? newterm(NULL, stdout, stdin) : NULL;
     int status = TOOL_OK;
+    // Of curses' entries: where a terminal cannot place the cursor nothing would be readable.
+    if (terminal != NULL && tigetstr("cup") == NULL) {
+        endwin();
+        delscreen(terminal);
+        terminal = NULL;
+    }
     if (terminal == NULL) {
-        lr_tool_error("top needs a terminal; `larder ps` and `larder stat` do not");
+        lr_tool_error("top needs a terminal on which the cursor can be moved; `larder ps` and "
+                      "`larder stat` do not");
         status = TOOL_FAILED;
     } else {
         cbreak();

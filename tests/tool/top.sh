@@ -77,4 +77,7 @@ keys q
 ended 0
 expect 1 "$LARDER" top
 has 'needs a terminal' err
+show "TERM=dumb '$LARDER' top 2>'$TMP/err'"
+ended 1
+has 'on which the cursor can be moved' err
 echo ok
