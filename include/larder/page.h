@@ -12,14 +12,18 @@
  * fields to the header and to rows, and may add rows: readers go by the sizes in the header and
  * know figures by their names. Texts end with a 0 byte. A reader must not trust any of it.
  *
- * Reading. Tables are as old as `updated_ns` says: ask for a refresh first. Copy the page (by
- * pread, since a mapping may fault), and take the copy only if `sequence` was even and is the same
- * before and after.
+ * Reading. Tables are as old as `updated_ns` says, resident_bytes up to a tenth of a second older:
+ * ask for a refresh first. Copy the page, the header too, and take the copy only if `sequence` was
+ * even before and is the same afterwards. A mapping cannot fault where the file has F_SEAL_SHRINK
+ * and is on tmpfs; look before, others can make files of that name.
  *
- * Asking. Take an exclusive flock() on the file. Write kind, name, value; then `request`, with
- * another number than `served` has; then 1 to `wake`; FUTEX_WAKE (not private) on `wake`. When
- * `served` is the number asked with, `result` and `number` are the answer; a FUTEX_WAIT on `served`
- * is woken then. Nobody answers while the process is stopped.
+ * Asking. Take an exclusive flock() on the file. If `request` is not what `served` is, somebody did
+ * not wait for the answer: wait until it is, or the command may be done with parts of yours. Write
+ * kind, name, value; then `request`, one more than before. The background thread sees that when it
+ * is awake the next time, within a few hundredths of a second under load. To have it at once write
+ * 1 to `wake` and FUTEX_WAKE (not private) on `wake`. When `served` is the number asked with,
+ * `result` and `number` are the answer; all that FUTEX_WAIT on `served` are woken then. Nobody
+ * answers while the process is stopped.
  */
 #ifndef LARDER_PAGE_H
 #define LARDER_PAGE_H

@@ -54,6 +54,15 @@ typedef uint16_t __attribute__((may_alias)) lr_any_u16;
 // membarrier().
 #define lr_compiler_fence() atomic_signal_fence(memory_order_seq_cst)
 
+// Between processes, which ThreadSanitizer does not see; it has no fences.
+#if LARDER_TSAN
+#define lr_fence_acquire() lr_compiler_fence()
+#define lr_fence_release() lr_compiler_fence()
+#else
+#define lr_fence_acquire() atomic_thread_fence(memory_order_acquire)
+#define lr_fence_release() atomic_thread_fence(memory_order_release)
+#endif
+
 // A counter with one writer at a time (its owner, or whoever holds its lock) and any readers:
 // a plain add compiled to no locked instruction.
 #define lr_counter_add(p, v) lr_store_relaxed((p), lr_load_relaxed(p) + (v))

@@ -36,8 +36,15 @@ void lr_stats_derive(struct larder_stats *stats);
 // tiers one at a time, so that the caller may hold none. stats_collect ends with
 // lr_stats_derive(); the others return false behind the last class or lock.
 void lr_stats_collect(struct larder_stats *out);
-// The same, and the LR_CLASS_COUNT - 1 classes that it was made from, unless `classes` is NULL.
-void lr_stats_collect_all(struct larder_stats *out, struct larder_class_stats *classes);
+// The same by who knows a part already, and the LR_CLASS_COUNT - 1 classes that it was made from,
+// unless `classes` is NULL.
+struct lr_stats_known {
+    uint64_t resident_bytes;
+    const struct larder_lock_stats *locks; // all that lr_stats_lock() tells
+    unsigned lock_count;
+};
+void lr_stats_collect_from(struct larder_stats *out, struct larder_class_stats *classes,
+                           const struct lr_stats_known *known);
 bool lr_stats_class(unsigned index, struct larder_class_stats *out);
 bool lr_stats_fills(unsigned index, struct larder_span_fills *out);
 bool lr_stats_lock(unsigned index, struct larder_lock_stats *out);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <larder/page.h>
+#include <limits.h>
 #include <string.h>
 
 #include "cache/squeeze.h"
@@ -19,28 +20,28 @@
 
 enum {
     MAPPED_BYTES = 4096, // header and command slot; the kernel rounds up
-    STATS_AT = MAPPED_BYTES,
-    STATS_MOST = 128,
-    CLASSES_AT = STATS_AT + STATS_MOST * sizeof(struct larder_page_stat),
-    LOCKS_AT = CLASSES_AT + LR_CLASS_COUNT * sizeof(struct larder_class_stats),
-    OPTIONS_AT = LOCKS_AT + LR_REPORT_LOCKS * sizeof(struct larder_page_lock),
+    OPTIONS_AT = MAPPED_BYTES,
     OPTIONS_MOST = 64,
-    FILLS_AT = OPTIONS_AT + OPTIONS_MOST * sizeof(struct larder_page_option),
-    LATENCIES_AT = FILLS_AT + LR_CLASS_COUNT * sizeof(struct larder_span_fills),
-    LATENCIES_MOST = 16,
-    THREADS_AT = LATENCIES_AT + LATENCIES_MOST * sizeof(struct larder_page_latency),
-    THREADS_MOST = (LARDER_PAGE_BYTES - THREADS_AT) / sizeof(struct larder_page_thread),
-    ROWS_BYTES = 5376, // of a write
+    // The other tables, one behind the other, so that one system call writes them; threads last.
+    FIGURES_AT = OPTIONS_AT + OPTIONS_MOST * sizeof(struct larder_page_option),
+    WRITE_BYTES = 20 << 10, // figures with a hundred threads
+    THREADS_LEAST = 512,
 };
 
-static_assert((int)LR_STAT_COUNT <= STATS_MOST && (int)LR_OPTION_COUNT <= OPTIONS_MOST &&
-                  (int)LR_LATENCY_KINDS <= LATENCIES_MOST,
-              "tables fit");
-static_assert(THREADS_MOST >= 512, "room for the threads of most programs");
+static_assert((int)LR_OPTION_COUNT <= OPTIONS_MOST, "they fit");
+static_assert(FIGURES_AT + LR_STAT_COUNT * sizeof(struct larder_page_stat) +
+                      LR_CLASS_COUNT *
+                          (sizeof(struct larder_class_stats) + sizeof(struct larder_span_fills)) +
+                      LR_LATENCY_KINDS * sizeof(struct larder_page_latency) +
+                      LR_REPORT_LOCKS * sizeof(struct larder_page_lock) +
+                      THREADS_LEAST * sizeof(struct larder_page_thread) <=
+                  LARDER_PAGE_BYTES,
+              "room for the threads of most programs");
 static_assert(sizeof(struct larder_page_header) <= LARDER_PAGE_COMMAND, "the slot is behind");
 static_assert(LARDER_PAGE_COMMAND + sizeof(struct larder_page_command) <= MAPPED_BYTES, "mapped");
 
 #define CHECK_PERIOD_NS ((uint64_t)1000000000) // of looking whether our file is still open
+#define RESIDENT_NS ((uint64_t)100000000)      // of asking the kernel how much memory is resident
 
 // All of it belongs to the scavenger thread, or to the only thread of a forked child. `header`,
 // `fd` and `file` change under lr_scavenger_lock.
@@ -50,43 +51,66 @@ static struct {
     struct lr_os_file_id file;
     uint64_t checked_ns;
     uint64_t options_age; // lr_options_age() of the options there; 0: none
+    uint64_t resident_bytes;
+    uint64_t resident_ns; // when it was asked for
     bool refused;         // it could not be made; not tried again
     bool profile_open;
     int profile_fd;
     struct lr_os_file_id profile_file;
 } channel;
 
-// Where a table is written, row by row.
-struct writer {
+// Writes tables; too large for a frame.
+static struct {
+    struct larder_page_table table; // the one that is being written
     size_t at;
-    size_t row_bytes;
-    size_t waiting;
+    size_t waiting; // bytes
     int error;
-    char rows[ROWS_BYTES];
-};
+    char bytes[WRITE_BYTES];
+} writer;
 
-static void writer_init(struct writer *w, size_t at, size_t row_bytes) {
-    w->at = at;
-    w->row_bytes = row_bytes;
-    w->waiting = 0;
-    w->error = 0;
+static void writer_init(size_t at) {
+    writer.at = at;
+    writer.waiting = 0;
+    writer.error = 0;
 }
 
-static void writer_flush(struct writer *w) {
-    const size_t bytes = w->waiting * w->row_bytes;
-    if (bytes != 0 && w->error == 0) {
-        w->error = lr_os_write_at(channel.fd, w->rows, bytes, w->at);
+static void writer_flush(void) {
+    if (writer.waiting != 0 && writer.error == 0) {
+        writer.error = lr_os_write_at(channel.fd, writer.bytes, writer.waiting, writer.at);
     }
-    w->at += bytes;
-    w->waiting = 0;
+    writer.at += writer.waiting;
+    writer.waiting = 0;
 }
 
-static void writer_add(struct writer *w, const void *row) {
-    if ((w->waiting + 1) * w->row_bytes > sizeof w->rows) {
-        writer_flush(w);
+static void begin_table(size_t row_bytes) {
+    writer.table = (struct larder_page_table){.offset = (uint32_t)(writer.at + writer.waiting),
+                                              .row_bytes = (uint32_t)row_bytes};
+}
+
+// A row of the table, all zero; NULL: the page is full.
+static void *add_row(void) {
+    const size_t bytes = writer.table.row_bytes;
+    if (writer.waiting + bytes > sizeof writer.bytes) {
+        writer_flush();
     }
-    memcpy(w->rows + w->waiting * w->row_bytes, row, w->row_bytes);
-    w->waiting++;
+    if (writer.at + writer.waiting + bytes > LARDER_PAGE_BYTES) {
+        return NULL;
+    }
+    void *row = writer.bytes + writer.waiting;
+    writer.waiting += bytes;
+    writer.table.rows++;
+    return memset(row, 0, bytes);
+}
+
+// Rows that lie in memory as they do in the page.
+static void add_rows(const void *rows, unsigned count) {
+    const size_t bytes = writer.table.row_bytes;
+    for (unsigned i = 0; i < count; i++) {
+        void *row = add_row();
+        if (row != NULL) {
+            memcpy(row, (const char *)rows + i * bytes, bytes);
+        }
+    }
 }
 
 // `to` is all zero.
@@ -94,92 +118,105 @@ static void copy_text(char *to, size_t cap, const char *from) {
     memcpy(to, from, strnlen(from, cap - 1));
 }
 
-static void write_stats(struct writer *w, const struct larder_stats *stats) {
-    writer_init(w, STATS_AT, sizeof(struct larder_page_stat));
+static void write_stats(const struct larder_stats *stats) {
+    begin_table(sizeof(struct larder_page_stat));
     for (enum lr_stat_id id = 0; id < LR_STAT_COUNT; id++) {
-        struct larder_page_stat row = {
-            .value = lr_stat_value(stats, id), .kind = lr_stat_kind(id), .unit = lr_stat_unit(id)};
-        copy_text(row.name, sizeof row.name, lr_stat_name(id));
-        writer_add(w, &row);
+        struct larder_page_stat *row = add_row();
+        if (row != NULL) {
+            row->value = lr_stat_value(stats, id);
+            row->kind = lr_stat_kind(id);
+            row->unit = lr_stat_unit(id);
+            copy_text(row->name, sizeof row->name, lr_stat_name(id));
+        }
     }
-    writer_flush(w);
 }
 
-static void write_fills(struct writer *w, unsigned classes) {
-    writer_init(w, FILLS_AT, sizeof(struct larder_span_fills));
-    for (unsigned i = 0; i < classes; i++) {
-        struct larder_span_fills row;
-        lr_stats_fills(i, &row);
-        writer_add(w, &row);
+static void write_fills(const struct lr_report *report) {
+    begin_table(sizeof(struct larder_span_fills));
+    for (unsigned i = 0; i < report->class_count; i++) {
+        struct larder_span_fills *row = add_row();
+        if (row != NULL && report->classes[i].spans != 0) {
+            lr_stats_fills(i, row);
+        }
     }
-    writer_flush(w);
 }
 
-static unsigned write_latencies(struct writer *w) {
+static void write_latencies(void) {
     struct larder_latency_stats latency;
-    unsigned count = 0;
-    writer_init(w, LATENCIES_AT, sizeof(struct larder_page_latency));
-    for (; lr_stats_latency(count, &latency); count++) {
-        struct larder_page_latency row = {.sum_ns = latency.sum_ns};
-        memcpy(row.buckets, latency.buckets, sizeof row.buckets);
-        copy_text(row.name, sizeof row.name, latency.name);
-        writer_add(w, &row);
+    begin_table(sizeof(struct larder_page_latency));
+    for (unsigned i = 0; lr_stats_latency(i, &latency); i++) {
+        struct larder_page_latency *row = add_row();
+        if (row != NULL) {
+            row->sum_ns = latency.sum_ns;
+            memcpy(row->buckets, latency.buckets, sizeof row->buckets);
+            copy_text(row->name, sizeof row->name, latency.name);
+        }
     }
-    writer_flush(w);
-    return count;
 }
 
-static void write_locks(struct writer *w, const struct lr_report *report) {
-    writer_init(w, LOCKS_AT, sizeof(struct larder_page_lock));
+static void write_locks(const struct lr_report *report) {
+    begin_table(sizeof(struct larder_page_lock));
     for (unsigned i = 0; i < report->lock_count; i++) {
-        const struct larder_lock_stats *lock = &report->locks[i];
-        struct larder_page_lock row = {.takes = lock->takes, .contended = lock->contended};
-        copy_text(row.name, sizeof row.name, lock->name);
-        writer_add(w, &row);
+        struct larder_page_lock *row = add_row();
+        if (row != NULL) {
+            row->takes = report->locks[i].takes;
+            row->contended = report->locks[i].contended;
+            copy_text(row->name, sizeof row->name, report->locks[i].name);
+        }
     }
-    writer_flush(w);
 }
 
 // Most reads find them as they were.
-static void write_options(struct writer *w) {
+static void write_options(void) {
     const uint64_t age = lr_options_age();
     if (age == channel.options_age) {
         return;
     }
-    writer_init(w, OPTIONS_AT, sizeof(struct larder_page_option));
+    writer_init(OPTIONS_AT);
+    begin_table(sizeof(struct larder_page_option));
     for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
-        struct larder_page_option row = {.origin = lr_option_origin(id),
-                                         .any_time = lr_option_row(id)->when == LR_WHEN_RUNTIME};
+        struct larder_page_option *row = add_row();
         struct lr_print p;
-        copy_text(row.name, sizeof row.name, lr_option_name(id));
-        lr_print_init(&p, row.value, sizeof row.value, -1);
+        if (row == NULL) {
+            break;
+        }
+        row->origin = lr_option_origin(id);
+        row->any_time = lr_option_row(id)->when == LR_WHEN_RUNTIME;
+        copy_text(row->name, sizeof row->name, lr_option_name(id));
+        lr_print_init(&p, row->value, sizeof row->value, -1);
         if (*lr_options_text(id) != '\0') {
             lr_print_str(&p, lr_options_text(id)); // the first 63 bytes
         } else {
             lr_option_print_value(&p, id, lr_options_value(lr_options_deref(), id));
         }
-        lr_print_init(&p, row.range, sizeof row.range, -1);
+        lr_print_init(&p, row->range, sizeof row->range, -1);
         lr_option_print_range(&p, id);
-        writer_add(w, &row);
     }
-    writer_flush(w);
-    channel.options_age = w->error == 0 ? age : 0;
+    writer_flush();
+    channel.header->options = writer.table;
+    channel.options_age = writer.error == 0 ? age : 0;
 }
 
-static struct {
-    struct writer writer;
-    unsigned total;
-} threads; // visited under the registry's lock; too large for two frames
+static uint32_t threads_total; // visited under the registry's lock
 
 static void add_thread(const struct lr_thread_figures *figures) {
-    if (threads.total < THREADS_MOST) {
-        const struct larder_page_thread row = {.thread_id = figures->thread_id,
-                                               .state = figures->state,
-                                               .cache_bytes = figures->cache_bytes,
-                                               .slow_calls = figures->slow_calls};
-        writer_add(&threads.writer, &row);
+    struct larder_page_thread *row = add_row();
+    if (row != NULL) {
+        row->thread_id = figures->thread_id;
+        row->state = figures->state;
+        row->cache_bytes = figures->cache_bytes;
+        row->slow_calls = figures->slow_calls;
     }
-    threads.total++;
+    threads_total++;
+}
+
+// Opens and reads a file, which is more than all the rest: readers may come often.
+static uint64_t resident_bytes(uint64_t now_ns) {
+    if (channel.resident_ns == 0 || now_ns - channel.resident_ns >= RESIDENT_NS) {
+        channel.resident_bytes = lr_os_resident_bytes();
+        channel.resident_ns = now_ns;
+    }
+    return channel.resident_bytes;
 }
 
 // Readers take a copy only if the sequence is the same, and even, before and after.
@@ -187,39 +224,34 @@ static void refresh(void) {
     struct larder_page_header *header = channel.header;
     atomic_u32 *sequence = (atomic_u32 *)&header->sequence;
     struct lr_report report;
-    struct writer writer;
-    lr_report_gather(&report);
-    // Pairs with the reads of a reader: its copy is between two system calls, and so is ours.
-    lr_store_release(sequence, lr_load_relaxed(sequence) | 1);
+    lr_report_gather_with(&report, resident_bytes(lr_os_now_ns()));
+    // Pairs with a reader's fence before its second look: who copied anything of what follows sees
+    // the sequence changed.
+    lr_store_relaxed(sequence, lr_load_relaxed(sequence) | 1);
+    lr_fence_release();
     header->pools_begin = (uint64_t)lr_page_address(lr_window.first_pool_page);
     header->pools_end = (uint64_t)lr_page_address(lr_load_relaxed(&lr_window.pages));
-    write_stats(&writer, &report.stats);
-    writer_init(&writer, CLASSES_AT, sizeof(struct larder_class_stats));
-    for (unsigned i = 0; i < report.class_count; i++) {
-        writer_add(&writer, &report.classes[i]);
-    }
-    writer_flush(&writer);
-    write_fills(&writer, report.class_count);
-    write_locks(&writer, &report);
-    write_options(&writer);
-    writer_init(&threads.writer, THREADS_AT, sizeof(struct larder_page_thread));
-    threads.total = 0;
+    write_options();
+    writer_init(FIGURES_AT);
+    write_stats(&report.stats);
+    header->stats = writer.table;
+    begin_table(sizeof(struct larder_class_stats));
+    add_rows(report.classes, report.class_count);
+    header->classes = writer.table;
+    write_fills(&report);
+    header->fills = writer.table;
+    write_latencies();
+    header->latencies = writer.table;
+    write_locks(&report);
+    header->locks = writer.table;
+    begin_table(sizeof(struct larder_page_thread));
+    threads_total = 0;
     lr_stats_threads(add_thread);
-    writer_flush(&threads.writer);
-    header->threads_total = threads.total;
-    header->threads.rows = threads.total < THREADS_MOST ? threads.total : THREADS_MOST;
-    header->stats.rows = LR_STAT_COUNT;
-    header->classes.rows = report.class_count;
-    header->fills.rows = report.class_count;
-    header->latencies.rows = write_latencies(&writer);
-    header->locks.rows = report.lock_count;
-    header->options.rows = LR_OPTION_COUNT;
+    header->threads = writer.table;
+    header->threads_total = threads_total;
+    writer_flush();
     header->updated_ns = lr_os_now_ns();
     lr_store_release(sequence, (lr_load_relaxed(sequence) | 1) + 1);
-}
-
-static struct larder_page_table table(size_t offset, size_t row_bytes) {
-    return (struct larder_page_table){.offset = (uint32_t)offset, .row_bytes = (uint32_t)row_bytes};
 }
 
 static int write_header(int fd) {
@@ -231,13 +263,6 @@ static int write_header(int fd) {
         .process_id = lr_os_process_id(),
         .window_begin = (uint64_t)lr_window.base,
         .window_end = (uint64_t)lr_window.base + lr_window.bytes,
-        .stats = table(STATS_AT, sizeof(struct larder_page_stat)),
-        .classes = table(CLASSES_AT, sizeof(struct larder_class_stats)),
-        .locks = table(LOCKS_AT, sizeof(struct larder_page_lock)),
-        .threads = table(THREADS_AT, sizeof(struct larder_page_thread)),
-        .options = table(OPTIONS_AT, sizeof(struct larder_page_option)),
-        .fills = table(FILLS_AT, sizeof(struct larder_span_fills)),
-        .latencies = table(LATENCIES_AT, sizeof(struct larder_page_latency)),
     };
     copy_text(header.larder_version, sizeof header.larder_version, larder_version());
     return lr_os_write_at(fd, &header, sizeof header, 0);
@@ -390,7 +415,7 @@ void lr_channel_serve(void) {
     command->number = number;
     // Pairs with the asker's read of the number: result and tables are there.
     lr_store_release((atomic_u32 *)&command->served, request);
-    lr_os_futex_wake_shared(&command->served, 1);
+    lr_os_futex_wake_shared(&command->served, INT_MAX);
 }
 
 void lr_channel_after_fork_child(void) {

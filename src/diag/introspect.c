@@ -240,10 +240,18 @@ bool lr_stats_latency(unsigned index, struct larder_latency_stats *out) {
     return true;
 }
 
-void lr_stats_collect(struct larder_stats *out) { lr_stats_collect_all(out, NULL); }
+void lr_stats_collect(struct larder_stats *out) {
+    struct larder_lock_stats locks[sizeof lock_rows / sizeof lock_rows[0]];
+    struct lr_stats_known known = {.resident_bytes = lr_os_resident_bytes(), .locks = locks};
+    while (lr_stats_lock(known.lock_count, &locks[known.lock_count])) {
+        known.lock_count++;
+    }
+    lr_stats_collect_from(out, NULL, &known);
+}
 
-void lr_stats_collect_all(struct larder_stats *out, struct larder_class_stats *classes) {
-    *out = (struct larder_stats){.resident_bytes = lr_os_resident_bytes()};
+void lr_stats_collect_from(struct larder_stats *out, struct larder_class_stats *classes,
+                           const struct lr_stats_known *known) {
+    *out = (struct larder_stats){.resident_bytes = known->resident_bytes};
     struct thread_totals totals;
     collect_threads(&totals);
     collect_heap(out);
@@ -280,10 +288,9 @@ void lr_stats_collect_all(struct larder_stats *out, struct larder_class_stats *c
     out->soft_limit_hits = limits.soft_hits;
     out->heap_limit_hits = limits.refused;
     out->shortages = limits.shortages;
-    struct larder_lock_stats lock;
-    for (unsigned i = 0; lr_stats_lock(i, &lock); i++) {
-        out->lock_takes += lock.takes;
-        out->lock_contended += lock.contended;
+    for (unsigned i = 0; i < known->lock_count; i++) {
+        out->lock_takes += known->locks[i].takes;
+        out->lock_contended += known->locks[i].contended;
     }
     lr_stats_derive(out);
 }

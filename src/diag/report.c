@@ -17,23 +17,32 @@ static bool own_latency(const struct lr_report *report, unsigned i,
     return lr_stats_latency(i, out);
 }
 
-void lr_report_gather(struct lr_report *out) {
+void lr_report_gather_with(struct lr_report *out, uint64_t resident_bytes) {
     out->version = larder_version();
-    out->process_id = lr_os_process_id();
+    out->process_id = 0;
     out->fills = own_fills;
     out->latency = own_latency;
     out->class_count = LR_CLASS_COUNT - 1;
-    out->lock_count = 0;
     out->labels = NULL;
     out->thread_count = 0;
     out->option_count = 0;
     out->threads = NULL;
     out->options = NULL;
-    lr_stats_collect_all(&out->stats, out->classes);
+    out->options_json = NULL;
+    out->lock_count = 0;
     while (out->lock_count < LR_REPORT_LOCKS &&
            lr_stats_lock(out->lock_count, &out->locks[out->lock_count])) {
         out->lock_count++;
     }
+    lr_stats_collect_from(&out->stats, out->classes,
+                          &(struct lr_stats_known){.resident_bytes = resident_bytes,
+                                                   .locks = out->locks,
+                                                   .lock_count = out->lock_count});
+}
+
+void lr_report_gather(struct lr_report *out) {
+    lr_report_gather_with(out, lr_os_resident_bytes());
+    out->process_id = lr_os_process_id();
 }
 
 int lr_report_print(int fd, enum larder_format format) {

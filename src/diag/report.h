@@ -48,6 +48,7 @@ struct lr_report {
     unsigned option_count;
     const struct lr_report_thread *threads;
     const struct lr_report_option *options;
+    const char *options_json; // what lr_report_json_options() prints of them; NULL: not known
 };
 
 // False where nothing is known of the class, or it has no spans.
@@ -70,12 +71,17 @@ LR_COLD const char *lr_report_fill_name(unsigned index);
 // Reads all figures of this process, except threads and options. The caller holds no lock of
 // Larder.
 void lr_report_gather(struct lr_report *out);
+// The same by who knows how much memory is resident, which is most of the work; without process_id.
+void lr_report_gather_with(struct lr_report *out, uint64_t resident_bytes);
 
 // Gathers and writes, without allocating. 0, or the negative errno of the first write that failed.
 LR_COLD int lr_report_print(int fd, enum larder_format format);
 
 // One JSON object and a newline.
 void lr_report_json(struct lr_print *p, const struct lr_report *report);
+
+// The options of it, which rarely change: who prints often may keep the text.
+void lr_report_json_options(struct lr_print *p, const struct lr_report *report);
 
 // A text between quotation marks, as JSON and the label values of metrics both read it.
 void lr_report_quote(struct lr_print *p, const char *text);

@@ -167,6 +167,10 @@ static void print_option(struct lr_print *p, const struct lr_report_option *opti
         lr_print_str((p), separator_[0] == '[' ? "[]" : "\n  ]");                                  \
     } while (0)
 
+void lr_report_json_options(struct lr_print *p, const struct lr_report *report) {
+    PRINT_ROWS(p, "options", report->option_count, true, print_option(p, &report->options[i]));
+}
+
 void lr_report_json(struct lr_print *p, const struct lr_report *report) {
     text(p, KEY("{\n  ", "larder"), report->version);
     number(p, KEY(",\n  ", "pid"), report->process_id);
@@ -178,8 +182,10 @@ void lr_report_json(struct lr_print *p, const struct lr_report *report) {
     if (report->threads != NULL) {
         PRINT_ROWS(p, "threads", report->thread_count, true, print_thread(p, &report->threads[i]));
     }
-    if (report->options != NULL) {
-        PRINT_ROWS(p, "options", report->option_count, true, print_option(p, &report->options[i]));
+    if (report->options_json != NULL) {
+        lr_print_str(p, report->options_json);
+    } else if (report->options != NULL) {
+        lr_report_json_options(p, report);
     }
     lr_print_str(p, "\n}\n");
 }

@@ -15,12 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
+#include "base/bits.h"
 #include "tool/memory_file.h"
 #include "tool/proc.h"
 #include "tool/tool.h"
 
 enum {
-    SLOT_BYTES = 4096,
     LOCK_TRIES = 200, // of 10 ms
     ANSWER_MS = 2000,
     COPY_TRIES = 100,
@@ -104,25 +105,34 @@ int lr_page_open(pid_t pid, struct page_link *out, bool quietly) {
     if (fd < 0) {
         return refuse(pid, quietly);
     }
-    void *slot = mmap(NULL, SLOT_BYTES, PROT_READ, MAP_SHARED, fd, 0);
-    if (slot == MAP_FAILED || fstat(fd, &status) != 0) {
-        close(fd);
+    void *map = MAP_FAILED;
+    size_t bytes = 0;
+    if (fstat(fd, &status) == 0) {
+        bytes = (size_t)lr_min((uint64_t)status.st_size, PAGE_BYTES_MOST);
+        map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    }
+    if (map == MAP_FAILED || bytes < LARDER_PAGE_COMMAND + sizeof(struct larder_page_command)) {
         if (!quietly) {
-            lr_tool_error("process %d: its page cannot be used: %s", (int)pid, strerror(errno));
+            lr_tool_error("process %d: its page cannot be used: %s", (int)pid,
+                          map == MAP_FAILED ? strerror(errno) : "it is too short");
         }
+        if (map != MAP_FAILED) {
+            munmap(map, bytes);
+        }
+        close(fd);
         return TOOL_FAILED;
     }
-    const size_t bytes = (size_t)status.st_size;
-    *out = (struct page_link){.pid = pid,
-                              .fd = fd,
-                              .bytes = bytes < PAGE_BYTES_MOST ? bytes : PAGE_BYTES_MOST,
-                              .slot = (const void *)((const char *)slot + LARDER_PAGE_COMMAND)};
+    *out = (struct page_link){.pid = pid, .fd = fd, .bytes = bytes, .map = map};
     return TOOL_OK;
 }
 
 void lr_page_close(struct page_link *link) {
-    munmap((char *)(size_t)link->slot - LARDER_PAGE_COMMAND, SLOT_BYTES);
+    munmap(link->map, link->bytes);
     close(link->fd);
+}
+
+static struct larder_page_command *slot_of(const struct page_link *link) {
+    return (struct larder_page_command *)(void *)(link->map + LARDER_PAGE_COMMAND);
 }
 
 static bool take_lock(int fd) {
@@ -141,52 +151,55 @@ static uint64_t now_ms(void) {
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-#define AT(field) (LARDER_PAGE_COMMAND + (off_t)offsetof(struct larder_page_command, field))
-
-static bool write_at(int fd, const void *data, size_t bytes, off_t offset) {
-    return pwrite(fd, data, bytes, offset) == (ssize_t)bytes;
+static uint32_t served(const struct page_link *link) {
+    // Pairs with the process's store: answer and tables were written before.
+    return lr_load_acquire((atomic_u32 *)&slot_of(link)->served);
 }
 
-// Waits until the answer to `request` is there.
-static int wait_for(const struct page_link *link, uint32_t request,
-                    struct larder_page_command *out) {
+static void wake(const struct page_link *link) {
+    atomic_u32 *word = (atomic_u32 *)&slot_of(link)->wake;
+    lr_store_release(word, 1); // pairs with the process's exchange: it sees the request
+    syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+// Others may have asked later.
+static bool answers(uint32_t served_now, uint32_t request) {
+    return (int32_t)(served_now - request) >= 0;
+}
+
+// Waits until `request` is answered.
+static int wait_for(const struct page_link *link, uint32_t request) {
     const uint64_t end = now_ms() + ANSWER_MS;
-    for (;;) {
-        if (pread(link->fd, out, sizeof *out, LARDER_PAGE_COMMAND) != sizeof *out) {
-            return -EIO;
-        }
-        if (out->served == request) {
-            return 0;
-        }
-        const uint64_t now = now_ms();
-        if (now >= end) {
+    for (uint32_t last; last = served(link), !answers(last, request);) {
+        if (now_ms() >= end) {
             return -ETIMEDOUT;
         }
-        // The kernel looks at the word and says EFAULT where we would be ended by a signal.
         const struct timespec wait = {.tv_nsec = 100 * 1000000L};
-        if (syscall(SYS_futex, &link->slot->served, FUTEX_WAIT, out->served, &wait, NULL, 0) != 0 &&
-            errno == EFAULT) {
-            return -EFAULT;
-        }
+        syscall(SYS_futex, &slot_of(link)->served, FUTEX_WAIT, last, &wait, NULL, 0);
     }
+    return 0;
 }
 
-static int ask_locked(const struct page_link *link, struct larder_page_command *command) {
-    struct larder_page_command old;
-    const uint32_t wake = 1;
-    if (pread(link->fd, &old, sizeof old, LARDER_PAGE_COMMAND) != sizeof old) {
-        return -EIO;
+// The caller has the lock. A request of somebody who did not wait for the answer is not written
+// over while the process may be reading it.
+static int post_locked(const struct page_link *link, const struct larder_page_command *command,
+                       uint32_t *request) {
+    struct larder_page_command *slot = slot_of(link);
+    const uint32_t before = lr_load_relaxed((atomic_u32 *)&slot->request);
+    if (before != served(link)) {
+        wake(link);
+        const int error = wait_for(link, before);
+        if (error != 0) {
+            return error;
+        }
     }
-    const uint32_t request = old.served + 1;
-    const size_t from = offsetof(struct larder_page_command, kind);
-    const size_t bytes = offsetof(struct larder_page_command, served) - from;
-    if (!write_at(link->fd, (const char *)command + from, bytes, AT(kind)) ||
-        !write_at(link->fd, &request, sizeof request, AT(request)) ||
-        !write_at(link->fd, &wake, sizeof wake, AT(wake))) {
-        return -EIO;
-    }
-    syscall(SYS_futex, &link->slot->wake, FUTEX_WAKE, 1, NULL, NULL, 0);
-    return wait_for(link, request, command);
+    slot->kind = command->kind;
+    memcpy(slot->name, command->name, sizeof slot->name);
+    memcpy(slot->value, command->value, sizeof slot->value);
+    *request = before + 1;
+    // Pairs with the process's load: it sees the rest of the request.
+    lr_store_release((atomic_u32 *)&slot->request, *request);
+    return 0;
 }
 
 int lr_page_ask(const struct page_link *link, enum larder_page_command_kind kind, const char *name,
@@ -200,36 +213,49 @@ int lr_page_ask(const struct page_link *link, enum larder_page_command_kind kind
     if (!take_lock(link->fd)) {
         return -EBUSY;
     }
-    const int error = ask_locked(link, &command);
+    uint32_t request;
+    int error = post_locked(link, &command, &request);
+    if (error == 0) {
+        wake(link);
+        error = wait_for(link, request);
+    }
+    const struct larder_page_command *slot = slot_of(link);
+    *answer = (struct page_answer){.result = slot->result, .number = slot->number};
     flock(link->fd, LOCK_UN);
-    *answer = (struct page_answer){.result = command.result, .number = command.number};
     return error;
 }
 
-static bool read_sequence(const struct page_link *link, uint32_t *out) {
-    return pread(link->fd, out, sizeof *out, offsetof(struct larder_page_header, sequence)) ==
-           sizeof *out;
+// How much of the page its tables reach into.
+static size_t bytes_in_use(const struct page_link *link, const struct larder_page_header *header) {
+    const struct larder_page_table *const tables[] = {
+        &header->stats,   &header->classes, &header->locks,    &header->threads,
+        &header->options, &header->fills,   &header->latencies};
+    uint64_t end = sizeof *header;
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        const struct larder_page_table *t = tables[i];
+        end = lr_max(end, t->offset + (uint64_t)t->rows * t->row_bytes);
+    }
+    return (size_t)lr_min(end, link->bytes);
 }
 
 const char *lr_page_read(const struct page_link *link, struct page_view *out) {
     static char copy[PAGE_BYTES_MOST];
-    const char *wrong = "it changes all the time";
+    atomic_u32 *sequence =
+        (atomic_u32 *)(void *)(link->map + offsetof(struct larder_page_header, sequence));
     for (int i = 0; i < COPY_TRIES; i++) {
-        uint32_t before;
-        uint32_t after;
-        if (!read_sequence(link, &before)) {
-            return "it cannot be read";
-        }
-        const ssize_t got = pread(link->fd, copy, link->bytes, 0);
-        if (got < 0 || !read_sequence(link, &after)) {
-            return "it cannot be read";
-        }
-        if (before == after && before % 2 == 0) {
-            return lr_page_decode(copy, (size_t)got, out);
+        struct larder_page_header header;
+        // Pairs with the process's stores before and after it writes. The fence keeps the copy
+        // before the second look.
+        const uint32_t before = lr_load_acquire(sequence);
+        memcpy(&header, link->map, sizeof header);
+        memcpy(copy, link->map, bytes_in_use(link, &header));
+        lr_fence_acquire();
+        if (before % 2 == 0 && lr_load_relaxed(sequence) == before) {
+            return lr_page_decode(copy, link->bytes, out);
         }
         (void)usleep(1000);
     }
-    return wrong;
+    return "it changes all the time";
 }
 
 // A name is a file, and names rarely change.
@@ -248,9 +274,33 @@ static void name_threads(pid_t pid, struct page_view *view) {
     }
 }
 
-int lr_page_look(const struct page_link *link, struct page_view *out) {
+// Asks for figures without waiting: the process looks at the page whenever its background thread is
+// awake, as it is under load.
+static void ask_ahead(struct page_link *link) {
+    const struct larder_page_command command = {.kind = LARDER_PAGE_REFRESH};
+    link->asked = link->ahead &&
+                  served(link) == lr_load_relaxed((atomic_u32 *)&slot_of(link)->request) &&
+                  flock(link->fd, LOCK_EX | LOCK_NB) == 0;
+    if (link->asked) {
+        link->asked = post_locked(link, &command, &link->request) == 0;
+        flock(link->fd, LOCK_UN);
+    }
+}
+
+// Figures that are not older than the last call of lr_page_look().
+static int ask_for_figures(const struct page_link *link) {
     struct page_answer answer;
-    const int error = lr_page_ask(link, LARDER_PAGE_REFRESH, "", "", &answer);
+    if (!link->asked) {
+        return lr_page_ask(link, LARDER_PAGE_REFRESH, "", "", &answer);
+    }
+    if (!answers(served(link), link->request)) {
+        wake(link);
+    }
+    return wait_for(link, link->request);
+}
+
+int lr_page_look(struct page_link *link, struct page_view *out) {
+    const int error = ask_for_figures(link);
     if (error != 0 && !lr_proc_uses_larder(link->pid)) {
         lr_tool_error("process %d has ended", (int)link->pid);
         return TOOL_FAILED;
@@ -264,6 +314,7 @@ int lr_page_look(const struct page_link *link, struct page_view *out) {
         lr_tool_error("process %d: its page is not usable: %s", (int)link->pid, wrong);
         return TOOL_FAILED;
     }
+    ask_ahead(link);
     out->report.process_id = (uint32_t)link->pid;
     name_threads(link->pid, out);
     return TOOL_OK;

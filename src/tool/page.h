@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reader's side of <larder/page.h>. What another process shows is not trusted: every size and
-// text is checked, and no access to its file can fault.
+// text is checked. No access to its file can fault: it is memory that nobody can shorten.
 #ifndef LARDER_TOOL_PAGE_H
 #define LARDER_TOOL_PAGE_H
 
@@ -18,13 +18,15 @@ enum {
     PAGE_BYTES_MOST = 1 << 20, // of pages of later versions
 };
 
-// What a page said. About 150 KiB: not for a stack. All zero before its first use.
+// What a page said. About 220 KiB: not for a stack. All zero before its first use.
 struct page_view {
     struct lr_report report; // points to what follows; stands first
     char version[32];
     char lock_names[LR_REPORT_LOCKS][32];
     struct lr_report_thread threads[PAGE_THREADS_MOST];
     struct lr_report_option options[PAGE_OPTIONS_MOST];
+    struct larder_page_option options_read[PAGE_OPTIONS_MOST]; // what `options` were made from
+    char options_json[PAGE_OPTIONS_MOST * 384];
     struct larder_span_fills fills[LR_CLASS_COUNT];
     unsigned fill_count;
     struct larder_latency_stats latencies[PAGE_LATENCIES_MOST];
@@ -46,7 +48,10 @@ struct page_link {
     pid_t pid;
     int fd;
     size_t bytes;
-    const struct larder_page_command *slot; // for futex calls only: touching it could fault
+    char *map;
+    bool ahead; // lr_page_look() asks for the next figures when it has some; set by the caller
+    bool asked; // that was done, as `request`
+    uint32_t request;
 };
 
 // Finds the page of a process. TOOL_OK; or a status of tool.h, with a line said unless `quietly`.
@@ -67,7 +72,8 @@ int lr_page_ask(const struct page_link *link, enum larder_page_command_kind kind
 const char *lr_page_read(const struct page_link *link, struct page_view *out);
 
 // Refreshes, reads, fills in the names of threads. TOOL_OK, else a status with a line said. A
-// process that does not answer is warned of, and read as it was.
-int lr_page_look(const struct page_link *link, struct page_view *out);
+// process that does not answer is warned of, and read as it was. With `ahead` figures may be as old
+// as the last call.
+int lr_page_look(struct page_link *link, struct page_view *out);
 
 #endif

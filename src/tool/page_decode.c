@@ -25,6 +25,18 @@ static void read_row(const struct source *s, const struct larder_page_table *t, 
     memcpy(out, s->bytes + t->offset + (size_t)row * t->row_bytes, bytes);
 }
 
+// As many rows as `out` has room for.
+static void read_rows(const struct source *s, const struct larder_page_table *t, uint32_t rows,
+                      void *out, size_t bytes) {
+    if (t->row_bytes == bytes) {
+        memcpy(out, s->bytes + t->offset, rows * bytes);
+        return;
+    }
+    for (uint32_t i = 0; i < rows; i++) {
+        read_row(s, t, i, (char *)out + i * bytes, bytes);
+    }
+}
+
 // Printable ASCII with an end; terminals would obey other characters.
 static void take_text(char *to, size_t to_bytes, const char *from, size_t from_bytes) {
     size_t length = 0;
@@ -96,13 +108,27 @@ static void decode_threads(const struct source *s, const struct larder_page_tabl
     out->report.threads = out->threads;
 }
 
+static void print_options(struct page_view *out) {
+    struct lr_print p;
+    lr_print_init(&p, out->options_json, sizeof out->options_json, -1);
+    lr_report_json_options(&p, &out->report);
+    out->report.options_json = p.truncated ? NULL : out->options_json;
+}
+
+// Most reads find them as they were.
 static void decode_options(const struct source *s, const struct larder_page_table *t,
                            struct page_view *out) {
     const uint32_t rows = (uint32_t)lr_min(t->rows, PAGE_OPTIONS_MOST);
+    bool same = out->report.options == out->options && out->report.option_count == rows;
     for (uint32_t i = 0; i < rows; i++) {
         struct larder_page_option row;
-        struct lr_report_option *option = &out->options[i];
         read_row(s, t, i, &row, sizeof row);
+        if (same && memcmp(&row, &out->options_read[i], sizeof row) == 0) {
+            continue;
+        }
+        same = false;
+        struct lr_report_option *option = &out->options[i];
+        out->options_read[i] = row;
         take_text(option->name, sizeof option->name, row.name, sizeof row.name);
         take_text(option->value, sizeof option->value, row.value, sizeof row.value);
         take_text(option->range, sizeof option->range, row.range, sizeof row.range);
@@ -111,6 +137,9 @@ static void decode_options(const struct source *s, const struct larder_page_tabl
     }
     out->report.option_count = rows;
     out->report.options = out->options;
+    if (!same) {
+        print_options(out);
+    }
 }
 
 static bool view_fills(const struct lr_report *report, unsigned i, struct larder_span_fills *out) {
@@ -125,9 +154,7 @@ static bool view_fills(const struct lr_report *report, unsigned i, struct larder
 static void decode_fills(const struct source *s, const struct larder_page_table *t,
                          struct page_view *out) {
     out->fill_count = (unsigned)lr_min(t->rows, out->report.class_count);
-    for (uint32_t i = 0; i < out->fill_count; i++) {
-        read_row(s, t, i, &out->fills[i], sizeof out->fills[i]);
-    }
+    read_rows(s, t, out->fill_count, out->fills, sizeof out->fills[0]);
     out->report.fills = view_fills;
 }
 
@@ -206,10 +233,8 @@ const char *lr_page_decode(const void *bytes, size_t size, struct page_view *out
     out->threads_total = header.threads_total;
     decode_stats(&source, &header.stats, &out->report.stats);
     out->report.class_count = (unsigned)lr_min(header.classes.rows, LR_CLASS_COUNT);
-    for (uint32_t i = 0; i < out->report.class_count; i++) {
-        read_row(&source, &header.classes, i, &out->report.classes[i],
-                 sizeof out->report.classes[i]);
-    }
+    read_rows(&source, &header.classes, out->report.class_count, out->report.classes,
+              sizeof out->report.classes[0]);
     decode_fills(&source, &header.fills, out);
     decode_latencies(&source, &header.latencies, out);
     decode_locks(&source, &header.locks, out);

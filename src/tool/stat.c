@@ -13,6 +13,8 @@
 #include "tool/page.h"
 #include "tool/tool.h"
 
+#define AHEAD_MOST 0.05 // seconds: intervals up to which figures may be as old as one
+
 struct request {
     enum larder_format format;
     bool explain;
@@ -158,6 +160,7 @@ int lr_cmd_stat(int argc, char **argv) {
     if (status != TOOL_OK) {
         return status;
     }
+    link.ahead = request.interval > 0 && request.interval <= AHEAD_MOST;
     for (uint64_t done = 0;; done++) {
         status = lr_page_look(&link, &view);
         if (status == TOOL_OK) {

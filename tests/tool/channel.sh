@@ -88,6 +88,20 @@ for i in 1 2 3; do
     ! grep -q 'does not answer' "$TMP/many$i" || fail "no answer: $i"
 done
 
+# Nor do requests that wait for no answer disturb those that do.
+"$LARDER" stat --interval 0.001 "$main" >/dev/null 2>&1 &
+reader=$!
+PIDS+=("$reader")
+for i in {901..920}; do
+    expect 0 "$LARDER" set "$main" heap_limit=${i}M
+    has "^heap_limit = $i MiB\$"
+done
+kill "$reader"
+# They are answered too: figures go on, as each look takes locks.
+"$LARDER" stat --json --interval 0.01 --count 50 "$main" >"$TMP/ahead" || fail "stat --interval"
+[ "$(grep -o '"lock_takes": [0-9]*' "$TMP/ahead" | sort -u | wc -l)" -ge 10 ] ||
+    fail "figures stand still"
+
 # Stopped: the last figures, with a warning, and soon.
 kill -STOP "$main"
 expect 0 "$LARDER" stat "$main"
