@@ -78,6 +78,9 @@ static void run_with_small_stack(void *option) {
 static void expect_enough(const char *option) {
     if (TEST_UNDER_TSAN || TEST_UNDER_ASAN)
         TEST_SKIP("sanitizers need more stack");
+#if !defined(__OPTIMIZE__)
+    TEST_SKIP("code that is not optimised needs more stack");
+#endif
     struct test_child child;
     test_child_run(&child, 60, run_with_small_stack, (void *)(size_t)option);
     EXPECT_CHILD_EXIT(&child, 0);

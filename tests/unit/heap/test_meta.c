@@ -4,6 +4,7 @@
 #include "heap/meta.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 #include "../../support/child.h"
 #include "../../support/crew.h"
@@ -204,8 +205,58 @@ START_TEST(test_meta__threads_do_not_get_each_others_records) {
 }
 END_TEST
 
+// A mapping of the program; MAP_FIXED, because the place is known to be free.
+static void take_place(char *at) {
+    void *const p = mmap(at, lr_os_page_bytes(), PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    EXPECT_PTR(p, ==, at);
+}
+
+START_TEST(test_meta__the_window_moves_before_the_first_record) {
+    start_heap(LR_GIB);
+    if (lr_window.reserved)
+        TEST_SKIP("the window is reserved here: nothing can take its place");
+    char *const planned = lr_window.base;
+    take_place(lr_window.meta_base +
+               lr_window.meta_bytes / 256); // the first record's: behind the table
+    char *const record = lr_meta_alloc(300);
+    EXPECT(record != NULL);
+    EXPECT(lr_window.reserved);
+    EXPECT_PTR(lr_window.base, !=, planned);
+    EXPECT(in_metadata(record, 300));
+    test_fill(record, 300, 1);
+    lr_meta_free(record, 300);
+    // Of the place that it left nothing is kept, but for the program's mapping.
+    EXPECT(lr_os_is_unmapped(planned + LR_GIB - LR_GIB / 32, lr_os_page_bytes()));
+    uint32_t count = 0;
+    lr_lock(&lr_pool_lock);
+    EXPECT_UINT(lr_pool_grow_locked(1, &count), !=, 0);
+    lr_unlock(&lr_pool_lock);
+}
+END_TEST
+
+START_TEST(test_meta__the_window_stays_where_a_record_is) {
+    start_heap(LR_GIB);
+    if (lr_window.reserved)
+        TEST_SKIP("the window is reserved here: nothing can take its place");
+    char *const planned = lr_window.base;
+    char *const record = lr_meta_alloc(300);
+    EXPECT(record != NULL);
+    test_fill(record, 300, 1);
+    take_place(lr_window.meta_base + 8 * LR_MIB);
+    unsigned more = 0;
+    while (lr_meta_alloc(LR_META_LARGEST) != NULL)
+        more++;
+    EXPECT_UINT(more, <, 8);
+    EXPECT_PTR(lr_window.base, ==, planned);
+    EXPECT_FILLED(record, 300, 1);
+}
+END_TEST
+
 Suite *lr_suite(void) {
     Suite *suite = suite_create("meta");
+    test_add(suite, test_meta__the_window_moves_before_the_first_record);
+    test_add(suite, test_meta__the_window_stays_where_a_record_is);
     test_add(suite, test_meta__records_are_aligned_and_apart);
     test_add(suite, test_meta__a_freed_record_serves_the_next_of_its_size);
     test_add(suite, test_meta__other_sizes_do_not_share);

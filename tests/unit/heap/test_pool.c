@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "../../support/child.h"
 #include "heap/huge_page.h"
@@ -154,6 +155,33 @@ START_TEST(test_pool__window_that_is_only_planned) {
 }
 END_TEST
 
+START_TEST(test_pool__skips_mappings_of_the_program) {
+    start_heap(16 * LR_GIB);
+    if (lr_window.reserved)
+        TEST_SKIP("the window is reserved here: nothing can take its place");
+    uint32_t count = 0;
+    const uint32_t before = grow(1, &count);
+    EXPECT_UINT(before, !=, 0);
+    // In the next huge page, and one that is met when the first is gone round.
+    char *const next = lr_page_address(end_page());
+    const size_t places[] = {LR_HUGE_BYTES / 2, 33 * LR_HUGE_BYTES};
+    for (unsigned i = 0; i < 2; i++) {
+        void *const p = mmap(next + places[i], lr_os_page_bytes(), PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        EXPECT_PTR(p, ==, next + places[i]);
+        *(char *)p = 'x';
+    }
+    const uint32_t first = grow(4, &count);
+    EXPECT_PTR(lr_page_address((size_t)first * LR_PAGES_PER_HUGE), >, next + places[1]);
+    EXPECT_UINT(count, ==, 4);
+    expect_usable(first, count);
+    EXPECT_INT(next[places[0]], ==, 'x');
+    EXPECT_INT(next[places[1]], ==, 'x');
+    EXPECT_UINT(lr_load_relaxed(lr_class_map(lr_page_of(next))), ==, 0); // what lies between
+    EXPECT_PTR(lr_span_of_page(lr_page_of(next)), ==, NULL);
+}
+END_TEST
+
 static void grow_without_lock(void *arg) {
     uint32_t count;
     (void)arg;
@@ -178,6 +206,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_pool__full_window);
     test_add(suite, test_pool__refused_memory);
     test_add(suite, test_pool__window_that_is_only_planned);
+    test_add(suite, test_pool__skips_mappings_of_the_program);
     test_add(suite, test_pool__needs_its_lock);
     return suite;
 }
