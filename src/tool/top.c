@@ -452,6 +452,17 @@ static void drive(void) {
     }
 }
 
+// NULL where nothing would be readable, because the cursor cannot be placed.
+static SCREEN *open_terminal(void) {
+    SCREEN *terminal = isatty(STDOUT_FILENO) ? newterm(NULL, stdout, stdin) : NULL;
+    if (terminal != NULL && tigetstr("cup") == NULL) {
+        endwin();
+        delscreen(terminal);
+        terminal = NULL;
+    }
+    return terminal;
+}
+
 int lr_cmd_top(int argc, char **argv) {
     static const struct option options[] = {{"delay", required_argument, NULL, 'd'},
                                             {NULL, 0, NULL, 0}};
@@ -486,14 +497,8 @@ int lr_cmd_top(int argc, char **argv) {
         lr_top_init(&screen.state);
     }
     setlocale(LC_CTYPE, "");
-    SCREEN *terminal = isatty(STDOUT_FILENO) ? newterm(NULL, stdout, stdin) : NULL;
+    SCREEN *terminal = open_terminal();
     int status = TOOL_OK;
-    // Of curses' entries: where a terminal cannot place the cursor nothing would be readable.
-    if (terminal != NULL && tigetstr("cup") == NULL) {
-        endwin();
-        delscreen(terminal);
-        terminal = NULL;
-    }
     if (terminal == NULL) {
         lr_tool_error("top needs a terminal on which the cursor can be moved; `larder ps` and "
                       "`larder stat` do not");
