@@ -172,6 +172,21 @@ START_TEST(test_huge_page__the_lowest_run_that_fits_is_found) {
 }
 END_TEST
 
+START_TEST(test_huge_page__the_longest_run_is_elsewhere_once_the_longest_is_split) {
+    static struct pair pair;
+    for (unsigned other = 1; other <= 12; other++) {
+        for (unsigned before = 0; before < 12; before++) {
+            make_pair(&pair, false);
+            take(&pair, 0, PAGES);
+            give(&pair, 10, other, false);
+            give(&pair, 100, 12, false);
+            take(&pair, 100 + before, 1); // two runs are left of the twelve pages
+            expect_equal(&pair);
+        }
+    }
+}
+END_TEST
+
 static void take_twice(void *arg) {
     struct huge_page *const huge = arg;
     lr_huge_take(huge, 10, 2);
@@ -198,6 +213,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_huge_page__random_steps_agree_with_a_slow_one);
     test_add(suite, test_huge_page__every_range_is_taken_and_given_exactly);
     test_add(suite, test_huge_page__the_lowest_run_that_fits_is_found);
+    test_add(suite, test_huge_page__the_longest_run_is_elsewhere_once_the_longest_is_split);
     test_add(suite, test_huge_page__checked_builds_see_wrong_ranges);
     return suite;
 }
