@@ -15,7 +15,8 @@
 
 uint32_t lr_os_thread_id(void) { return (uint32_t)syscall(SYS_gettid); }
 
-uint32_t lr_os_process_id(void) { return (uint32_t)getpid(); }
+// Not getpid(), which libfaketime replaces: its start allocates, and this is called from ours.
+uint32_t lr_os_process_id(void) { return (uint32_t)syscall(SYS_getpid); }
 
 uint64_t lr_os_signal_mask(void) {
     uint64_t mask = 0;
