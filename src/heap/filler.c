@@ -206,7 +206,7 @@ static uint32_t fill_find(unsigned kinds, unsigned pages) {
         if (all != 0) {
             unsigned bit = (unsigned)__builtin_ctzl(all);
             unsigned k = 0;
-            while ((filled[k] >> bit & 1) == 0) {
+            while (k + 1 < FILL_KINDS && (filled[k] >> bit & 1) == 0) {
                 k++;
             }
             return filler.fill[k].head[w * 64 + bit];
