@@ -53,11 +53,13 @@ static void for_each_lock(void (*visit)(struct lr_lock *)) {
 }
 
 // Statics, because for_each_lock() has no argument to pass: exit() runs once.
-static uint64_t wait_until_ns;
+static uint64_t naps_left; // counted, because a clock may stand still (libfaketime)
 static bool stuck;
 
+enum { NAP_NS = 200000 };
+
 static void wait_until_free(struct lr_lock *lock) {
-    enum { SPIN_COUNT = 100, NAP_NS = 200000 };
+    enum { SPIN_COUNT = 100 };
     for (int i = 0; lr_load_relaxed(&lock->word) != 0 && !stuck; i++) {
         if (i < SPIN_COUNT) {
             lr_cpu_relax();
@@ -65,12 +67,12 @@ static void wait_until_free(struct lr_lock *lock) {
         }
         uint32_t never_woken = 0;
         lr_os_futex_wait(&never_woken, 0, NAP_NS);
-        stuck = lr_os_now_ns() >= wait_until_ns;
+        stuck = naps_left-- == 0;
     }
 }
 
 bool lr_no_lock_is_stuck(uint64_t wait_ns) {
-    wait_until_ns = lr_os_now_ns() + wait_ns;
+    naps_left = wait_ns / NAP_NS;
     stuck = lr_lock_depth > 0; // held by this thread, or what it interrupted
     for_each_lock(wait_until_free);
     return !stuck;

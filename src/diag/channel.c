@@ -65,7 +65,7 @@ static struct {
     size_t at;
     size_t waiting; // bytes
     int error;
-    char bytes[WRITE_BYTES];
+    _Alignas(uint64_t) char bytes[WRITE_BYTES]; // rows are written as structures
 } writer;
 
 static void writer_init(size_t at) {

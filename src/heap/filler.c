@@ -289,7 +289,8 @@ static bool note_thp(uint32_t number, enum huge_thp told) {
 static void note_larger(uint32_t number, enum lr_thp_mode mode, struct filler_place *place) {
     uint32_t before = filler.larger;
     filler.larger = number;
-    if (mode == LR_THP_MODE_ASKING && before != 0) {
+    // Not one that small blocks have begun since.
+    if (mode == LR_THP_MODE_ASKING && before != 0 && !huge_at(before)->dense) {
         place->look = before;
         place->look_pages = huge_at(before)->used_count;
     }
@@ -304,7 +305,8 @@ static bool begin_huge_page(uint32_t number, size_t pages, struct filler_place *
         return false;
     }
     bool wanted = pages <= THP_PAGES_MOST;
-    if (pages > DENSE_PAGES_MOST && wanted && !lr_thp_larger_filled()) {
+    if (mode != LR_THP_MODE_WHOLE && pages > DENSE_PAGES_MOST && wanted &&
+        !lr_thp_larger_filled()) {
         note_larger(number, mode, place);
         wanted = false;
     }
@@ -313,7 +315,8 @@ static bool begin_huge_page(uint32_t number, size_t pages, struct filler_place *
     }
     LR_ASSERT(huge->state == HUGE_NONE); // find_part() and find_whole() took it off its run
     bool told = is_whole(huge, mode);
-    if (mode == LR_THP_MODE_ASKING && told != wanted &&
+    // Where the kernel backs all it only has to be told of those that were broken up.
+    if (told != wanted && (wanted || mode == LR_THP_MODE_ASKING) &&
         note_thp(number, wanted ? HUGE_ASKED : HUGE_REFUSED)) {
         place->told = number;
         place->whole = wanted;

@@ -403,9 +403,9 @@ void lr_scavenger_after_fork_child(void) {
 bool lr_scavenger_hold(uint64_t wait_ns) {
     enum { NAP_NS = 200000 };
     uint32_t never_woken = 0;
-    uint64_t end_ns = lr_os_now_ns() + wait_ns;
+    uint64_t naps = wait_ns / NAP_NS; // counted, because a clock may stand still (libfaketime)
     while (lr_exchange_acquire(&scavenger.tick_busy, 1) != 0) { // as run_tick() does
-        if (lr_os_now_ns() >= end_ns) {
+        if (naps-- == 0) {
             return false;
         }
         lr_os_futex_wait(&never_woken, 0, NAP_NS);

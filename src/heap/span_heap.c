@@ -133,11 +133,9 @@ static bool take_pages(struct page_request *request) {
     bool done = find_pages(request);
     if (done) {
         lr_limit_note_held(request->held, request->dirty);
+        advise(&request->place);
     } else if (request->refused) {
         lr_limit_note_refused();
-    }
-    if (done) {
-        advise(&request->place);
     }
     return done;
 }

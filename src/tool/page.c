@@ -31,7 +31,8 @@ enum {
 // -1 unless it is a page that nobody can shorten.
 static int open_page(int folder, const char *link) {
     const int fd = lr_memory_file_open(folder, link, LARDER_PAGE_NAME, O_RDWR);
-    if (fd >= 0 && (fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK) == 0) {
+    const int seals = fd >= 0 ? fcntl(fd, F_GET_SEALS) : -1;
+    if (fd >= 0 && (seals < 0 || (seals & F_SEAL_SHRINK) == 0)) {
         close(fd);
         return -1;
     }

@@ -143,6 +143,49 @@ START_TEST(test_thp__returned_parts_stay_returned) {
 }
 END_TEST
 
+START_TEST(test_thp__always_asks_again_for_what_was_broken_up) {
+    enum { BEGUN_MOST = 64 };
+    start_heap_with("always", 0);
+    need_huge_pages();
+    struct span *const begun = take(1);
+    struct span *const hole = take(WHOLE / 2 - 1);
+    struct span *const rest = take(WHOLE / 2);
+    const size_t huge = begun->first_page / WHOLE;
+    lr_span_free(hole);
+    EXPECT_UINT(lr_release_pages(SIZE_MAX, LR_BREAK_ANY), >=, WHOLE / 2 - 1);
+    EXPECT_UINT(look_at_mappings().refused_bytes, ==, LR_HUGE_BYTES);
+    lr_span_free(begun);
+    lr_span_free(rest);
+    lr_release_pages(SIZE_MAX, LR_BREAK_ANY);
+    unsigned i = 0;
+    for (; i < BEGUN_MOST && take(1)->first_page / WHOLE != huge; i++)
+        take(WHOLE - 1);
+    EXPECT_UINT(i, <, BEGUN_MOST);
+    EXPECT_UINT(look_at_mappings().refused_bytes, ==, 0);
+}
+END_TEST
+
+// A larger span looks at what the last one began, but not once small blocks have begun it anew.
+START_TEST(test_thp__small_blocks_do_not_speak_for_larger_ones) {
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
+    struct span *larger[WHOLE / ASKED_MOST];
+    for (unsigned i = 0; i < WHOLE / ASKED_MOST; i++)
+        larger[i] = take(ASKED_MOST);
+    const size_t huge = larger[0]->first_page / WHOLE;
+    for (unsigned i = 0; i < WHOLE / ASKED_MOST; i++)
+        lr_span_free(larger[i]);
+    for (unsigned i = 0; i < WHOLE; i++) {
+        struct span *const small = take(1);
+        EXPECT_UINT(small->first_page / WHOLE, ==, huge);
+        memset(lr_span_start(small), 1, lr_span_bytes(small));
+    }
+    EXPECT_UINT(take(ASKED_MOST)->first_page / WHOLE, !=, huge);
+    EXPECT(!lr_thp_larger_filled());
+}
+END_TEST
+
 // What may lose a part is asked for.
 START_TEST(test_thp__huge_pages_are_broken_up_only_where_it_may_be) {
     start_heap_with("auto", 0);
@@ -311,6 +354,8 @@ Suite *lr_suite(void) {
     test_add(suite, test_thp__fresh_part_of_a_whole_huge_page_is_zeroed);
     test_add(suite, test_thp__returned_parts_stay_returned);
     test_add(suite, test_thp__huge_pages_are_broken_up_only_where_it_may_be);
+    test_add(suite, test_thp__always_asks_again_for_what_was_broken_up);
+    test_add(suite, test_thp__small_blocks_do_not_speak_for_larger_ones);
     test_add(suite, test_thp__larger_blocks_stay_apart);
     test_add(suite, test_thp__larger_blocks_join_before_the_heap_grows);
     test_add(suite, test_thp__larger_blocks_are_asked_for_once_they_are_touched);
