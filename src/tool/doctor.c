@@ -244,7 +244,9 @@ static void look_at_page(pid_t pid) {
         return;
     }
     if (lr_page_open(pid, &link, true) != TOOL_OK) {
-        say("page", "LARDER_PUBLISH=2 shows a page from the start of a process",
+        say("page",
+            "LARDER_PUBLISH=2 shows a page from the start of a process, but not with "
+            "LARDER_HARDENED=1 or LARDER_SCAVENGER other than thread",
             "the process shows no page");
         return;
     }

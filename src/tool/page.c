@@ -86,9 +86,9 @@ static int refuse(pid_t pid, bool quietly) {
             why = "it does not use Larder";
         } else {
             status = TOOL_NO_LARDER;
-            why = "it uses Larder but shows no page: it has no background thread (small heap, or "
-                  "LARDER_SCAVENGER is not thread), or LARDER_PUBLISH=0; with LARDER_PUBLISH=2 a "
-                  "process shows one from its start";
+            why = "it uses Larder but shows no page: it has no background thread (small heap, "
+                  "LARDER_HARDENED=1, or LARDER_SCAVENGER is not thread), or LARDER_PUBLISH=0; "
+                  "with LARDER_PUBLISH=2 a process with a small heap shows one from its start";
         }
     }
     if (!quietly) {

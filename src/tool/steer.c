@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // larder set and larder trim: what changes a running process.
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -51,29 +52,73 @@ static int ask(const struct page_link *link, enum larder_page_command_kind kind,
     return TOOL_OK;
 }
 
-static int set_one(const struct page_link *link, const char *assignment, bool json) {
-    char name[sizeof(((struct larder_page_command *)0)->name)];
-    struct page_answer answer;
+enum { NAME_BYTES = sizeof(((struct larder_page_command *)0)->name) };
+
+// Of NAME=VALUE the name; that of the environment, LARDER_NAME, is taken for the option's. Returns
+// the value; NULL: no option has such a long name.
+static const char *split(const char *assignment, char name[NAME_BYTES]) {
+    static const char prefix[] = "LARDER_";
     const char *equals = strchr(assignment, '=');
-    if ((size_t)(equals - assignment) >= sizeof name) {
-        lr_tool_error("there is no option of that length: '%s'", assignment);
-        return TOOL_FAILED;
+    const bool is_variable = strncmp(assignment, prefix, sizeof prefix - 1) == 0;
+    const char *from = is_variable ? assignment + sizeof prefix - 1 : assignment;
+    if ((size_t)(equals - from) >= NAME_BYTES) {
+        return NULL;
     }
-    snprintf(name, sizeof name, "%.*s", (int)(equals - assignment), assignment);
-    const int status = ask(link, LARDER_PAGE_SET, name, equals + 1, &answer);
-    if (status != TOOL_OK) {
-        return status;
+    size_t length = 0;
+    for (; from < equals; from++) {
+        name[length] = *from;
+        if (is_variable) {
+            name[length] = (char)tolower((unsigned char)*from);
+        }
+        length++;
     }
+    name[length] = '\0';
+    return equals + 1;
+}
+
+static int read_view(const struct page_link *link) {
     const char *wrong = lr_page_read(link, &view);
     if (wrong != NULL) {
         lr_tool_error("process %d: its page is not usable: %s", (int)link->pid, wrong);
         return TOOL_FAILED;
     }
+    return TOOL_OK;
+}
+
+// Before anything is changed. What only the process knows, which values it accepts, it says later.
+static int check_one(const struct page_link *link, const char *assignment) {
+    char name[NAME_BYTES];
+    const char *value = split(assignment, name);
+    if (value == NULL || find_option(name) == NULL) {
+        lr_tool_error("process %d has no option '%.*s'; nothing was set", (int)link->pid,
+                      (int)strcspn(assignment, "="), assignment);
+        return TOOL_FAILED;
+    }
+    if (strcmp(name, "scavenger") == 0 && strcmp(value, "thread") != 0) {
+        lr_tool_error("scavenger=%s would end the thread that answers this command; set "
+                      "LARDER_SCAVENGER when the process starts; nothing was set",
+                      value);
+        return TOOL_FAILED;
+    }
+    return TOOL_OK;
+}
+
+static int set_one(const struct page_link *link, const char *assignment, bool json) {
+    char name[NAME_BYTES];
+    struct page_answer answer;
+    const char *wanted = split(assignment, name);
+    int status = ask(link, LARDER_PAGE_SET, name, wanted, &answer);
+    if (status == TOOL_OK) {
+        status = read_view(link);
+    }
+    if (status != TOOL_OK) {
+        return status;
+    }
     if (answer.result != 0) {
-        return say_refusal(link->pid, name, equals + 1, answer.result);
+        return say_refusal(link->pid, name, wanted, answer.result);
     }
     const struct lr_report_option *option = find_option(name);
-    const char *value = option != NULL ? option->value : equals + 1;
+    const char *value = option != NULL ? option->value : wanted;
     if (json) {
         char quoted[2 * sizeof view.options[0].value];
         struct lr_print p;
@@ -109,6 +154,10 @@ int lr_cmd_set(int argc, char **argv) {
     int status = lr_page_open(pid, &link, false);
     if (status != TOOL_OK) {
         return status;
+    }
+    status = lr_page_look(&link, &view);
+    for (int i = optind + 1; i < argc && status == TOOL_OK; i++) {
+        status = check_one(&link, argv[i]);
     }
     for (int i = optind + 1; i < argc && status == TOOL_OK; i++) {
         status = set_one(&link, argv[i], json);

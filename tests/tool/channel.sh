@@ -73,6 +73,15 @@ for bad in heap_limit=lots scavenge_rate=1 thp=always nonsense=1; do
     expect 1 "$LARDER" set "$main" $bad
     has "${bad%%=*}" err
 done
+# As in the environment; what is checked before anything is set.
+expect 0 "$LARDER" set "$main" LARDER_HEAP_LIMIT=901M
+has '^heap_limit = 901 MiB$'
+for bad in nonsense=1 scavenger=off; do
+    expect 1 "$LARDER" set "$main" heap_limit=902M $bad
+    has 'nothing was set$' err
+done
+expect 0 "$LARDER" stat "$main"
+has '^  heap_limit +901 MiB +set while it ran$'
 expect 2 "$LARDER" set "$main" heap_limit
 expect 0 "$LARDER" trim --json "$main"
 [ "$(number returned_bytes)" -gt $((10 << 20)) ] || fail "trim returned too little"
