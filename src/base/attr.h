@@ -15,6 +15,7 @@
 // For statistics that read what its owner writes without atomics: any value they get is harmless.
 #define LR_NO_TSAN __attribute__((noinline, no_sanitize("thread")))
 #define LR_PRINTF(text_index, first_index) __attribute__((format(printf, text_index, first_index)))
-#define LR_CACHE_ALIGNED __attribute__((aligned(64)))
+#define LR_CACHE_LINE 64 // bytes
+#define LR_CACHE_ALIGNED __attribute__((aligned(LR_CACHE_LINE)))
 
 #endif

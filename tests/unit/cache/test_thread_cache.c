@@ -206,6 +206,36 @@ START_TEST(test_thread_cache__out_of_memory) {
 }
 END_TEST
 
+START_TEST(test_thread_cache__first_free_of_a_shared_line_is_not_what_comes_next) {
+    start_tiers(LR_GIB);
+    const unsigned c = lr_class_of(16);
+    void *of_others[8]; // as another thread's cache gets them
+    EXPECT_UINT(lr_transfer_get(c, of_others, 8), ==, 8);
+    give(c, of_others[3]);
+    for (unsigned i = 0; i < 4; i++) {
+        void *const mine = take(c);
+        for (unsigned other = 0; other < 8; other++)
+            EXPECT_UINT((size_t)mine / LR_CACHE_LINE, !=, (size_t)of_others[other] / LR_CACHE_LINE);
+        lr_transfer_put(c, &mine, 1);
+    }
+    // It is the newest again once the thread has asked for blocks itself, and where blocks fill
+    // lines.
+    give(c, of_others[4]);
+    EXPECT_PTR(take(c), ==, of_others[4]);
+    const unsigned whole = lr_class_of(64);
+    void *block;
+    EXPECT_UINT(lr_transfer_get(whole, &block, 1), ==, 1);
+    give(whole, block);
+    EXPECT_PTR(take(whole), ==, block);
+    lr_transfer_put(whole, &block, 1);
+    lr_cache_flush(&cache, true);
+    for (unsigned i = 0; i < 8; i++)
+        if (i != 3)
+            lr_transfer_put(c, &of_others[i], 1);
+    expect_all_returned();
+}
+END_TEST
+
 Suite *lr_suite(void) {
     Suite *suite = suite_create("thread_cache");
     test_add(suite, test_thread_cache__bins_are_stacks);
@@ -215,5 +245,6 @@ Suite *lr_suite(void) {
     test_add(suite, test_thread_cache__flush_says_how_much_it_was);
     test_add(suite, test_thread_cache__refills_are_counted_and_batches_bounded);
     test_add(suite, test_thread_cache__out_of_memory);
+    test_add(suite, test_thread_cache__first_free_of_a_shared_line_is_not_what_comes_next);
     return suite;
 }
