@@ -244,9 +244,6 @@ static size_t find_part(unsigned pages, unsigned align) {
         unsigned at = 0;
         if (search[i].kinds == 0) {
             number = lr_runs_take(1, 1, search[i].run);
-            if (number != 0) {
-                huge_at(number)->dense = pages <= DENSE_PAGES_MOST;
-            }
         } else {
             number = wanted < LR_PAGES_PER_HUGE ? fill_find(search[i].kinds, wanted) : 0;
             at = number != 0 ? lr_huge_find(huge_at(number), pages, align) : 0;
@@ -296,6 +293,38 @@ static void note_larger(uint32_t number, enum lr_thp_mode mode, struct filler_pl
     }
 }
 
+// True if spans of this length are worth a whole huge page, of which they take the first pages.
+// Behind the end of a large block at most an eighth of its length becomes resident.
+static bool wants_whole(size_t pages) {
+    size_t rest = LR_PAGES_PER_HUGE - pages % LR_PAGES_PER_HUGE;
+    return pages <= THP_PAGES_MOST ||
+           (lr_thp_large_filled(pages) && (pages < LR_PAGES_PER_HUGE || rest <= pages / 8));
+}
+
+// True if the kernel has to be told to change what it does with the huge page. Where it backs all
+// whole it only has to be told of those that were broken up.
+static bool differs(uint32_t number, enum lr_thp_mode mode, bool wanted) {
+    return is_whole(huge_at(number), mode) != wanted && (wanted || mode == LR_THP_MODE_ASKING);
+}
+
+// Whole huge pages that a large block is about to take. Those with memory stay as they are, but a
+// call for all of them is one.
+static void begin_whole(uint32_t first, uint32_t end, bool wanted, struct filler_place *place) {
+    enum lr_thp_mode mode = lr_thp_mode();
+    if (mode == LR_THP_MODE_SMALL) {
+        return;
+    }
+    for (uint32_t number = first; number < end; number++) {
+        if (huge_at(number)->clean_count == LR_PAGES_PER_HUGE && differs(number, mode, wanted) &&
+            note_thp(number, wanted ? HUGE_ASKED : HUGE_REFUSED)) {
+            struct filler_tell *tell = &place->whole;
+            tell->first = tell->count == 0 ? number : tell->first;
+            tell->count = number + 1 - tell->first;
+            tell->whole = wanted;
+        }
+    }
+}
+
 // The first pages of a huge page that is clean are about to be taken, and not all of it. Where the
 // kernel backs it whole the rest becomes resident with them.
 static bool begin_huge_page(uint32_t number, size_t pages, struct filler_place *place) {
@@ -304,8 +333,8 @@ static bool begin_huge_page(uint32_t number, size_t pages, struct filler_place *
     if (huge->clean_count != LR_PAGES_PER_HUGE) {
         return false;
     }
-    bool wanted = pages <= THP_PAGES_MOST;
-    if (mode != LR_THP_MODE_WHOLE && pages > DENSE_PAGES_MOST && wanted &&
+    bool wanted = wants_whole(pages);
+    if (mode != LR_THP_MODE_WHOLE && pages > DENSE_PAGES_MOST && pages <= THP_PAGES_MOST &&
         !lr_thp_larger_filled()) {
         note_larger(number, mode, place);
         wanted = false;
@@ -313,13 +342,9 @@ static bool begin_huge_page(uint32_t number, size_t pages, struct filler_place *
     if (mode == LR_THP_MODE_SMALL) {
         return false;
     }
-    LR_ASSERT(huge->state == HUGE_NONE); // find_part() and find_whole() took it off its run
     bool told = is_whole(huge, mode);
-    // Where the kernel backs all it only has to be told of those that were broken up.
-    if (told != wanted && (wanted || mode == LR_THP_MODE_ASKING) &&
-        note_thp(number, wanted ? HUGE_ASKED : HUGE_REFUSED)) {
-        place->told = number;
-        place->whole = wanted;
+    if (differs(number, mode, wanted) && note_thp(number, wanted ? HUGE_ASKED : HUGE_REFUSED)) {
+        place->begun = (struct filler_tell){.first = number, .count = 1, .whole = wanted};
         told = wanted;
     }
     if (told) {
@@ -328,6 +353,24 @@ static bool begin_huge_page(uint32_t number, size_t pages, struct filler_place *
         lr_filler_counts.free_dirty_pages += LR_PAGES_PER_HUGE;
     }
     return told;
+}
+
+// Takes the pages that end a span of `span_pages`.
+static void take_begun(size_t first, size_t pages, size_t span_pages, struct filler_place *place) {
+    size_t end = first + pages;
+    size_t behind = end % LR_PAGES_PER_HUGE;
+    size_t populated = 0; // clean pages that stop being so before they are taken
+    if (span_pages >= LR_PAGES_PER_HUGE) {
+        begin_whole((uint32_t)(lr_align_up(first, LR_PAGES_PER_HUGE) / LR_PAGES_PER_HUGE),
+                    (uint32_t)(end / LR_PAGES_PER_HUGE), lr_thp_large_filled(span_pages), place);
+    }
+    uint32_t last = (uint32_t)(end / LR_PAGES_PER_HUGE);
+    if (behind != 0 && huge_at(last)->used_count == 0) {
+        huge_at(last)->dense = span_pages <= DENSE_PAGES_MOST;
+        populated = begin_huge_page(last, span_pages, place) ? lr_min(behind, pages) : 0;
+    }
+    place->clean = take_for_span(first, pages) + populated;
+    lr_filler_counts.taken_clean += populated;
 }
 
 struct filler_place lr_filler_take(size_t pages, size_t align) {
@@ -343,17 +386,15 @@ struct filler_place lr_filler_take(size_t pages, size_t align) {
     if (place.first == 0) {
         return place;
     }
-    size_t populated = 0; // clean pages that stop being so before they are taken
-    uint32_t last = (uint32_t)((place.first + pages - 1) / LR_PAGES_PER_HUGE);
-    if (pages % LR_PAGES_PER_HUGE != 0 && begin_huge_page(last, pages, &place)) {
-        populated = pages % LR_PAGES_PER_HUGE;
-    }
-    place.clean = take_for_span(place.first, pages) + populated;
-    lr_filler_counts.taken_clean += populated;
+    take_begun(place.first, pages, pages, &place);
     return place;
 }
 
-void lr_filler_take_at(size_t first, size_t pages) { take_for_span(first, pages); }
+struct filler_place lr_filler_take_at(size_t first, size_t pages, size_t block_pages) {
+    struct filler_place place = {.first = first};
+    take_begun(first, pages, block_pages, &place);
+    return place;
+}
 
 bool lr_filler_is_free(size_t first, size_t pages) {
     if (first + pages > lr_load_relaxed(&lr_window.pages)) {

@@ -9,19 +9,27 @@
 // What of struct span_heap_counts is about pages is kept here, the rest in span_heap.c.
 extern struct span_heap_counts lr_filler_counts LR_HIDDEN;
 
+// What the kernel is to be told: to back the huge pages whole, or not to.
+struct filler_tell {
+    uint32_t first; // huge page
+    uint32_t count;
+    bool whole;
+};
+
 struct filler_place {
-    size_t first;      // page; 0: there is no room
-    size_t clean;      // of its pages, those that were clean
-    uint32_t told;     // huge page of which the kernel is to be told; 0: none
-    bool whole;        // to back it whole, or not to
+    size_t first; // page; 0: there is no room
+    size_t clean; // of its pages, those that were clean
+    // Of its whole huge pages, and of one that is begun; `count` 0: nothing.
+    struct filler_tell whole, begun;
     uint32_t look;     // huge page whose residency says how spans like this one are used; 0: none
     size_t look_pages; // used in it
 };
 
 // Takes `pages` pages that begin at a multiple of `align` (a power of two), for a user of the heap.
 struct filler_place lr_filler_take(size_t pages, size_t align);
-// The same for pages that are free, says lr_filler_is_free().
-void lr_filler_take_at(size_t first, size_t pages);
+// The same for pages that are free, says lr_filler_is_free(), behind a block that then has
+// `block_pages`.
+struct filler_place lr_filler_take_at(size_t first, size_t pages, size_t block_pages);
 bool lr_filler_is_free(size_t first, size_t pages);
 
 void lr_filler_give(size_t first, size_t pages, bool clean);

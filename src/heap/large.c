@@ -8,9 +8,39 @@
 #include "heap/direct.h"
 #include "heap/limit.h"
 #include "heap/span_heap.h"
+#include "heap/thp.h"
 
 static size_t pages_for(size_t size) {
     return lr_max((size + LR_PAGE_BYTES - 1) >> LR_PAGE_SHIFT, 1);
+}
+
+// Pages of the large block that begins there; 0 if there is none, or it has to be `fresh` (what is
+// resident of it its user touched) and is not.
+static size_t pages_at(size_t page, bool fresh) {
+    size_t pages = 0;
+    if (lr_load_relaxed(&lr_window.span_map[page]) == 0) {
+        return 0;
+    }
+    // A span that the map still has when the lock is taken is not freed before it is released:
+    // lr_span_free() clears the map first and then takes the lock.
+    lr_lock(&lr_span_heap_lock);
+    const struct span *span = lr_span_from_id(lr_load_acquire(&lr_window.span_map[page]));
+    if (span != NULL && span->size_class == 0 && (span->zeroed != 0 || !fresh)) {
+        pages = span->page_count;
+    }
+    lr_unlock(&lr_span_heap_lock);
+    return pages;
+}
+
+// At the next block, because the last one is in use by now.
+static void look_at_last(const struct span *span) {
+    static atomic_u32 last; // first page; relaxed: looked at as any page
+    uint32_t page = lr_load_relaxed(&last);
+    size_t pages = pages_at(page, true);
+    if (pages != 0) {
+        lr_thp_look_at_live(lr_page_address(page), pages);
+    }
+    lr_store_relaxed(&last, span->first_page);
 }
 
 void *lr_large_alloc(size_t size, size_t align, bool *zeroed) {
@@ -18,6 +48,9 @@ void *lr_large_alloc(size_t size, size_t align, bool *zeroed) {
         struct span *span = lr_span_alloc_large(pages_for(size), lr_max(align >> LR_PAGE_SHIFT, 1));
         if (span != NULL) {
             *zeroed = span->zeroed != 0;
+            if (span->zeroed != 0 && lr_thp_mode() == LR_THP_MODE_ASKING) {
+                look_at_last(span);
+            }
             return lr_span_start(span);
         }
         if (!lr_span_heap_window_full(pages_for(size)) || !lr_span_heap_may_hold(pages_for(size))) {
@@ -46,6 +79,9 @@ bool lr_large_free(void *block) {
     if (span == NULL) {
         return lr_direct_free(block);
     }
+    if (span->zeroed != 0) {
+        lr_thp_look_at_freed(block, span->page_count);
+    }
     lr_span_free(span);
     return true;
 }
@@ -68,21 +104,7 @@ struct span *lr_large_span_around(const void *inside) {
     return span != NULL && page - span->first_page < span->page_count ? span : NULL;
 }
 
-size_t lr_large_look(size_t page) {
-    size_t bytes = 0;
-    if (lr_load_relaxed(&lr_window.span_map[page]) == 0) {
-        return 0;
-    }
-    // A span that the map still has when the lock is taken is not freed before it is released:
-    // lr_span_free() clears the map first and then takes the lock.
-    lr_lock(&lr_span_heap_lock);
-    const struct span *span = lr_span_from_id(lr_load_acquire(&lr_window.span_map[page]));
-    if (span != NULL && span->size_class == 0) {
-        bytes = lr_span_bytes(span);
-    }
-    lr_unlock(&lr_span_heap_lock);
-    return bytes;
-}
+size_t lr_large_look(size_t page) { return pages_at(page, false) << LR_PAGE_SHIFT; }
 
 // Grows a block for the first time beyond what its neighbours leave: one copy to where the kernel
 // can move its pages from then on.

@@ -20,7 +20,7 @@ struct span {
     uint16_t fresh;     // guarded by: central lock of the class; objects from here were never used
     uint8_t size_class; // 0: large
     uint8_t bucket;     // guarded by: central lock of the class; which list it is on
-    uint8_t zeroed : 1; // immutable; the pages read as zero when the span was made
+    uint8_t zeroed : 1; // as page_count; the pages read as zero when the span got them
     uint8_t is_private : 1; // immutable; its maker keeps records of its own in `bits`
     uint8_t touched; // guarded by: central lock of the class; took objects back under this hold
     uint16_t record_bytes; // of this descriptor, for its return

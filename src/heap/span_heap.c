@@ -118,12 +118,17 @@ static char *huge_address(uint32_t number) {
 }
 
 // Without a lock: see struct filler_place.
-static void advise(const struct filler_place *place) {
-    if (place->told != 0) {
+static void tell(const struct filler_tell *tell) {
+    if (tell->count != 0) {
         // Whoever touches another span of it before gets a small page, and the kernel may still
         // make it whole in the background.
-        lr_os_huge_pages(huge_address(place->told), LR_HUGE_BYTES, place->whole);
+        lr_os_huge_pages(huge_address(tell->first), tell->count * LR_HUGE_BYTES, tell->whole);
     }
+}
+
+static void advise(const struct filler_place *place) {
+    tell(&place->whole);
+    tell(&place->begun);
     if (place->look != 0) {
         lr_thp_look_at_larger(huge_address(place->look), place->look_pages << LR_PAGE_SHIFT);
     }
@@ -239,12 +244,14 @@ void lr_span_free(struct span *span) {
 bool lr_span_resize(struct span *span, size_t page_count) {
     size_t old = span->page_count;
     bool done = true;
+    struct filler_place place = {0};
     lr_lock(&lr_span_heap_lock);
     if (page_count > old) {
         size_t end = span->first_page + old;
         done = !over_limit(page_count - old) && lr_filler_is_free(end, page_count - old);
         if (done) {
-            lr_filler_take_at(end, page_count - old);
+            place = lr_filler_take_at(end, page_count - old, page_count);
+            span->zeroed &= place.clean == page_count - old;
             lr_scavenger_note_used(lr_filler_counts.used_pages);
         }
     } else if (page_count < old) {
@@ -256,6 +263,7 @@ bool lr_span_resize(struct span *span, size_t page_count) {
     }
     size_t dirty = lr_filler_counts.free_dirty_pages;
     lr_unlock(&lr_span_heap_lock);
+    advise(&place);
     if (page_count < old) {
         lr_scavenger_note_free(dirty);
     }

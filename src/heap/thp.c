@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "heap/thp.h"
 
+#include "base/bits.h"
 #include "base/config.h"
 #include "conf/options.h"
 #include "os/os.h"
@@ -8,6 +9,13 @@
 // Below this a process is small, and up to 2 MiB more would be noticed; from here on it is at most
 // an eighth, and mostly soon used.
 #define START_BYTES (16 * LR_MIB)
+
+enum {
+    LARGE_SIZES = 66,    // by binary digits, and one at each end that nobody asks for
+    FILLED_PAGES = 1024, // of large blocks, that decide about their size
+    PARTS_MOST = 32,     // of a block that are looked at
+    PAUSE_MOST = 1023,   // blocks between two looks where they are not filled
+};
 
 // Relaxed: a stale value only means that a huge page is backed by small pages.
 static atomic_u32 mode;
@@ -40,6 +48,80 @@ void lr_thp_look_at_larger(void *huge, size_t used_bytes) {
     size_t resident = lr_os_touched_bytes(huge, LR_HUGE_BYTES);
     if (resident >= used_bytes / 2 && used_bytes >= LR_HUGE_BYTES / 2) {
         lr_store_relaxed(&larger_filled, 1);
+    }
+}
+
+// By the number of binary digits of their pages. Relaxed: what a race loses is a look.
+static struct {
+    atomic_u32 filled; // pages of blocks that were found filled since one was not
+    atomic_u32 wait;   // blocks until the next look
+    atomic_u32 pause;  // what `wait` begins with
+} large[LARGE_SIZES];
+
+static unsigned size_of(size_t pages) { return 1 + lr_log2_floor(pages); }
+
+static bool known_filled(unsigned size) {
+    return lr_load_relaxed(&large[size].filled) >= FILLED_PAGES;
+}
+
+bool lr_thp_large_filled(size_t pages) { return known_filled(size_of(pages)); }
+
+// True if huge pages would not have made much more of the block resident than is.
+static bool is_filled(char *start, size_t bytes) {
+    size_t resident = 0;
+    size_t whole = 0;
+    size_t steps = (bytes + LR_HUGE_BYTES - 1) / LR_HUGE_BYTES;
+    size_t stride = (steps + PARTS_MOST - 1) / PARTS_MOST;
+    for (size_t at = 0; at < bytes; at += stride * LR_HUGE_BYTES) {
+        size_t part = lr_min(bytes - at, LR_HUGE_BYTES);
+        size_t touched = lr_os_touched_bytes(start + at, part);
+        resident += touched;
+        whole += touched > 0 ? part : 0;
+    }
+    return resident > 0 && resident >= whole - whole / 8;
+}
+
+static void add_filled(unsigned size, size_t pages) {
+    size_t filled = lr_load_relaxed(&large[size].filled) + pages;
+    lr_store_relaxed(&large[size].filled, (uint32_t)lr_min(filled, FILLED_PAGES));
+}
+
+static bool undecided(unsigned size) {
+    return lr_thp_mode() == LR_THP_MODE_ASKING && !known_filled(size);
+}
+
+static bool note_if_filled(char *start, size_t pages) {
+    unsigned size = size_of(pages);
+    bool filled = is_filled(start, pages << LR_PAGE_SHIFT);
+    if (filled) {
+        add_filled(size, pages);
+        add_filled(size - 1, pages / 2);
+        add_filled(size + 1, pages / 2);
+    }
+    return filled;
+}
+
+void lr_thp_look_at_live(char *start, size_t pages) {
+    size_t end = lr_os_page_bytes();
+    if (undecided(size_of(pages)) &&
+        lr_os_touched_bytes(start + (pages << LR_PAGE_SHIFT) - end, end) > 0) {
+        note_if_filled(start, pages);
+    }
+}
+
+void lr_thp_look_at_freed(char *start, size_t pages) {
+    unsigned size = size_of(pages);
+    if (!undecided(size)) {
+        return;
+    }
+    uint32_t wait = lr_load_relaxed(&large[size].wait);
+    if (wait > 0) {
+        lr_store_relaxed(&large[size].wait, wait - 1);
+    } else if (!note_if_filled(start, pages)) {
+        uint32_t pause = (uint32_t)lr_min(2 * lr_load_relaxed(&large[size].pause) + 1, PAUSE_MOST);
+        lr_store_relaxed(&large[size].filled, 0);
+        lr_store_relaxed(&large[size].pause, pause);
+        lr_store_relaxed(&large[size].wait, pause);
     }
 }
 

@@ -24,6 +24,13 @@ enum lr_thp_mode lr_thp_mode(void);
 bool lr_thp_larger_filled(void);
 // Looks at such a huge page, of which `used_bytes` are used: one system call, no lock.
 void lr_thp_look_at_larger(void *huge, size_t used_bytes);
+// True once large blocks of about this size were filled: huge pages would not have made much more
+// of them resident.
+bool lr_thp_large_filled(size_t pages);
+// Look at a large block whose pages held no memory before: one that may not be filled yet, and one
+// that is about to be freed (now and then).
+void lr_thp_look_at_live(char *start, size_t pages);
+void lr_thp_look_at_freed(char *start, size_t pages);
 // From now on none are asked for: guard pages would break each of them up.
 void lr_thp_forbid(void);
 

@@ -308,6 +308,95 @@ START_TEST(test_thp__larger_blocks_refuse_what_was_asked_for) {
 }
 END_TEST
 
+static struct span *take_large(size_t pages, bool filled) {
+    struct span *const span = lr_span_alloc_large(pages, 1);
+    EXPECT(span != NULL);
+    memset(lr_span_start(span), 1, filled ? lr_span_bytes(span) : 1);
+    return span;
+}
+
+START_TEST(test_thp__large_blocks_are_asked_for_once_they_are_filled) {
+    enum { BIG = 16 * WHOLE, REST = WHOLE / 16 };
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    struct span *const first = take_large(BIG, true);
+    lr_thp_look_at_live(lr_span_start(first), BIG);
+    EXPECT(lr_thp_large_filled(BIG));
+    EXPECT(lr_thp_large_filled(BIG / 2));
+    EXPECT(lr_thp_large_filled((size_t)BIG * 2));
+    EXPECT(!lr_thp_large_filled(BIG / 4));
+    EXPECT(!lr_thp_large_filled((size_t)BIG * 4));
+    // What is behind its end becomes resident too, where that is little.
+    EXPECT(take_large(BIG - REST, false)->zeroed);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 16 * LR_HUGE_BYTES);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, REST);
+    struct span *const second = take_large(BIG / 4, true);
+    lr_thp_look_at_live(lr_span_start(second), BIG / 4);
+    EXPECT(lr_span_alloc_large(BIG / 4 + 1, 1)->zeroed);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 20 * LR_HUGE_BYTES);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, REST);
+}
+END_TEST
+
+START_TEST(test_thp__large_blocks_that_grow_are_asked_for) {
+    enum { BIG = 16 * WHOLE, LITTLE = 8 * WHOLE + WHOLE / 2 };
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    struct span *const span = take_large(BIG, true);
+    lr_thp_look_at_live(lr_span_start(span), BIG);
+    // What it leaves is returned, and still backed by small pages.
+    EXPECT(lr_span_resize(span, LITTLE));
+    lr_release_pages(SIZE_MAX, LR_BREAK_ANY);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
+    EXPECT(lr_span_resize(span, BIG - 1));
+    EXPECT(span->zeroed);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 7 * LR_HUGE_BYTES);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 1);
+    EXPECT(lr_span_resize(span, BIG));
+    EXPECT(!span->zeroed);
+}
+END_TEST
+
+START_TEST(test_thp__large_blocks_that_are_hardly_touched_stay_small) {
+    enum { BIG = 8 * WHOLE, LOOKS = 16 };
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    take_large(BIG, false);
+    for (unsigned i = 0; i < LOOKS; i++) {
+        struct span *const span = take_large(BIG, false);
+        lr_thp_look_at_live(lr_span_start(span), BIG);
+        lr_thp_look_at_freed(lr_span_start(span), BIG);
+    }
+    EXPECT(!lr_thp_large_filled(BIG));
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
+    // One that is filled is believed, but not looked at at once.
+    struct span *const span = take_large(BIG, true);
+    lr_thp_look_at_freed(lr_span_start(span), BIG);
+    EXPECT(!lr_thp_large_filled(BIG));
+    for (unsigned i = 0; i < LOOKS; i++)
+        lr_thp_look_at_freed(lr_span_start(span), BIG);
+    EXPECT(lr_thp_large_filled(BIG));
+}
+END_TEST
+
+// Those that filled ones left and that were returned are taken by blocks of another size.
+START_TEST(test_thp__large_blocks_refuse_what_was_asked_for) {
+    enum { BIG = 16 * WHOLE };
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    struct span *const first = take_large(BIG, true);
+    lr_thp_look_at_live(lr_span_start(first), BIG);
+    struct span *const asked = lr_span_alloc_large(BIG, 1);
+    const uint32_t at = asked->first_page;
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 16 * LR_HUGE_BYTES);
+    lr_span_free(asked);
+    lr_release_pages(SIZE_MAX, LR_BREAK_ANY);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 16 * LR_HUGE_BYTES);
+    EXPECT_UINT(lr_span_alloc_large(BIG / 8, 1)->first_page, ==, at);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 14 * LR_HUGE_BYTES);
+}
+END_TEST
+
 // Huge pages that are asked for and those of large blocks take turns: each border between them
 // splits a mapping.
 START_TEST(test_thp__mappings_are_bounded) {
@@ -361,6 +450,10 @@ Suite *lr_suite(void) {
     test_add(suite, test_thp__larger_blocks_are_asked_for_once_they_are_touched);
     test_add(suite, test_thp__larger_blocks_that_are_hardly_touched_stay_small);
     test_add(suite, test_thp__larger_blocks_refuse_what_was_asked_for);
+    test_add(suite, test_thp__large_blocks_are_asked_for_once_they_are_filled);
+    test_add(suite, test_thp__large_blocks_that_grow_are_asked_for);
+    test_add(suite, test_thp__large_blocks_that_are_hardly_touched_stay_small);
+    test_add(suite, test_thp__large_blocks_refuse_what_was_asked_for);
     test_add(suite, test_thp__mappings_are_bounded);
     test_add(suite, test_thp__default_and_never_ask_for_none);
     test_add(suite, test_thp__always_asks_for_all);
