@@ -24,6 +24,11 @@
  * 1 to `wake` and FUTEX_WAKE (not private) on `wake`. When `served` is the number asked with,
  * `result` and `number` are the answer; all that FUTEX_WAIT on `served` are woken then. Nobody
  * answers while the process is stopped.
+ *
+ * Following. Who reads many times a second need not ask for each: write `follow_us`, then `follow`,
+ * without a lock. As often as that the background thread writes figures when it is awake anyway, at
+ * least half of `follow_us` after the last time. Where `updated_ns` has not changed since the
+ * last look the thread sleeps, or does not know of it: ask.
  */
 #ifndef LARDER_PAGE_H
 #define LARDER_PAGE_H
@@ -67,6 +72,7 @@ struct larder_page_header {
     /* Appended; absent where header_bytes ends before them. */
     struct larder_page_table fills; /* struct larder_span_fills, a row for each of classes */
     struct larder_page_table latencies;
+    uint64_t options_ns; /* when options were written, which is rare; 0: not told */
 };
 
 struct larder_page_stat {
@@ -142,6 +148,9 @@ struct larder_page_command {
                         the value is out of range or not understood, -EPERM it is read at start
                         only, -ENOSYS there is no such command */
     uint64_t number;
+    /* Appended. */
+    uint32_t follow;    /* how many times more to write figures that nobody asks for */
+    uint32_t follow_us; /* microseconds that should lie between two of them */
 };
 
 #endif

@@ -19,23 +19,34 @@ enum {
 
 struct central {
     struct lr_lock lock;
-    struct span *bucket[BUCKETS]; // guarded by: lock; spans with free and used objects
-    struct span *spare;           // guarded by: lock; one empty span, against ping-pong
     uint32_t filled;              // guarded by: lock; bit set: the bucket is not empty
     uint32_t spans;               // guarded by: lock
+    struct span *spare;           // guarded by: lock; one empty span, against ping-pong
     uint64_t free_objects;        // guarded by: lock
     uint64_t lowest;              // guarded by: lock; lowest free_objects since the last look
     uint64_t clean_units;         // guarded by: lock; in all spans of the class
     uint64_t clean_ends;          // guarded by: lock; of them, those with a span's tail
     uint32_t fill[FULLNESS];      // guarded by: lock; spans in the buckets by fullness
+    struct span *bucket[BUCKETS]; // guarded by: lock; spans with free and used objects
 } LR_CACHE_ALIGNED;
 
 #define CENTRAL_INIT                                                                               \
     { .lock = LR_LOCK_INIT(LR_RANK_CENTRAL) }
 static struct central lists[LR_CLASS_COUNT] = {[0 ... LR_CLASS_COUNT - 1] = CENTRAL_INIT};
+static atomic_u64 used_classes[LR_CLASS_COUNT / 64 + 1]; // bit set: it has had a span
 
 struct lr_lock *lr_central_lock(unsigned size_class) {
     return &lists[size_class].lock;
+}
+
+bool lr_central_is_used(unsigned size_class) {
+    return (lr_load_relaxed(&used_classes[size_class / 64]) >> size_class % 64 & 1) != 0;
+}
+
+static void note_used(unsigned size_class) {
+    if (!lr_central_is_used(size_class)) {
+        lr_fetch_or_relaxed(&used_classes[size_class / 64], (uint64_t)1 << size_class % 64);
+    }
 }
 
 static unsigned bucket_of(const struct span *span) {
@@ -196,6 +207,7 @@ unsigned lr_central_remove(unsigned size_class, void **out, unsigned most) {
         if (span == NULL) {
             return 0;
         }
+        note_used(size_class);
         lr_lock(&list->lock);
         taken = carve(span, size_class, end, most);
         list->spans++;

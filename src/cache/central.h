@@ -52,6 +52,8 @@ struct central_counts {
 };
 struct central_counts lr_central_counts(unsigned size_class);
 struct lr_lock *lr_central_lock(unsigned size_class);
+// False: no block of the class has ever been asked for. Who looks at all classes saves most of it.
+bool lr_central_is_used(unsigned size_class);
 
 // Spans of the class by how many of their objects are handed out, as struct larder_span_fills.
 enum { LR_CENTRAL_FILLS = 10 };

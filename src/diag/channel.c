@@ -53,6 +53,7 @@ static struct {
     uint64_t options_age; // lr_options_age() of the options there; 0: none
     uint64_t resident_bytes;
     uint64_t resident_ns; // when it was asked for
+    uint64_t followed_ns; // when figures were last written for followers
     bool refused;         // it could not be made; not tried again
     bool profile_open;
     int profile_fd;
@@ -194,6 +195,7 @@ static void write_options(void) {
     }
     writer_flush();
     channel.header->options = writer.table;
+    channel.header->options_ns = lr_os_now_ns();
     channel.options_age = writer.error == 0 ? age : 0;
 }
 
@@ -394,6 +396,24 @@ static int obey(const struct larder_page_command *command, uint64_t *number) {
     }
 }
 
+// Whether somebody who reads often needs newer figures.
+static bool is_followed(struct larder_page_command *command) {
+    const uint32_t left = lr_load_relaxed((atomic_u32 *)&command->follow);
+    if (left == 0) {
+        return false;
+    }
+    const uint64_t period_ns = (uint64_t)lr_load_relaxed((atomic_u32 *)&command->follow_us) * 1000;
+    const uint64_t now_ns = lr_os_now_ns();
+    // Ticks are not as regular as readers; answers to others do not shift what comes by itself.
+    if (now_ns - channel.followed_ns < period_ns / 2) {
+        return false;
+    }
+    channel.followed_ns = now_ns;
+    // A reader's write that is lost to this one comes again.
+    lr_store_relaxed((atomic_u32 *)&command->follow, left - 1);
+    return true;
+}
+
 void lr_channel_serve(void) {
     if (channel.header == NULL) {
         return;
@@ -402,6 +422,9 @@ void lr_channel_serve(void) {
     // Acquire pairs with the asker's write of the number, which comes after the rest.
     const uint32_t request = lr_load_acquire((atomic_u32 *)&command->request);
     if (request == command->served) {
+        if (is_followed(command)) {
+            refresh();
+        }
         return;
     }
     // A copy: others may write while we read, whatever the contract says.

@@ -47,9 +47,11 @@ static void add_record(struct thread_totals *totals, struct thread_record *recor
     }
     uint64_t held = 0;
     for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
-        uint64_t objects = lr_cache_objects_racy(cache, c);
-        totals->objects[c] += objects;
-        held += objects;
+        if (lr_central_is_used(c)) {
+            uint64_t objects = lr_cache_objects_racy(cache, c);
+            totals->objects[c] += objects;
+            held += objects;
+        }
     }
     totals->threads++;
     totals->parked += held == 0;
@@ -90,17 +92,20 @@ static void look_at_class(unsigned c, const struct thread_totals *totals,
         look_at_slabs(c, out);
         return;
     }
-    *central = lr_central_counts(c);
     const struct class_info *info = &lr_classes[c];
     *out = (struct larder_class_stats){
         .size = info->bytes,
         .objects_per_span = info->objects,
         .span_bytes = info->pages * LR_PAGE_BYTES,
-        .spans = central->spans,
-        .thread_objects = totals->objects[c],
-        .transfer_objects = lr_transfer_objects(c),
-        .central_objects = central->free_objects,
     };
+    if (!lr_central_is_used(c)) {
+        return;
+    }
+    *central = lr_central_counts(c);
+    out->spans = central->spans;
+    out->thread_objects = totals->objects[c];
+    out->transfer_objects = lr_transfer_objects(c);
+    out->central_objects = central->free_objects;
     uint64_t all = out->spans * out->objects_per_span;
     uint64_t free = out->thread_objects + out->transfer_objects + out->central_objects;
     out->live_objects = all > free ? all - free : 0;
@@ -184,7 +189,7 @@ struct lock_row {
     const char *name;
     struct lr_lock *lock; // NULL: one of each class
     struct lr_lock *(*of_class)(unsigned size_class);
-    unsigned classes; // 1 to classes - 1
+    unsigned classes; // 1 to classes - 1, those in use
 };
 
 static const struct lock_row lock_rows[] = {
@@ -220,7 +225,9 @@ bool lr_stats_lock(unsigned index, struct larder_lock_stats *out) {
         add_lock(out, row->lock);
     }
     for (unsigned c = 1; c < row->classes; c++) {
-        add_lock(out, row->of_class(c));
+        if (row->of_class == lr_slab_lock ? lr_hardened : lr_central_is_used(c)) {
+            add_lock(out, row->of_class(c));
+        }
     }
     return true;
 }

@@ -25,7 +25,9 @@ enum {
     LOCK_TRIES = 200, // of 10 ms
     ANSWER_MS = 2000,
     COPY_TRIES = 100,
-    NAMES_MS = 1000, // names of threads are as old at most
+    NAMES_MS = 1000,    // names of threads are as old at most
+    NEW_NAMES_MS = 250, // and so late
+    FOLLOWED = 200,     // figures wanted in advance
 };
 
 // -1 unless it is a page that nobody can shorten.
@@ -226,17 +228,26 @@ int lr_page_ask(const struct page_link *link, enum larder_page_command_kind kind
     return error;
 }
 
-// How much of the page its tables reach into.
-static size_t bytes_in_use(const struct page_link *link, const struct larder_page_header *header) {
-    const struct larder_page_table *const tables[] = {
-        &header->stats,   &header->classes, &header->locks,    &header->threads,
-        &header->options, &header->fills,   &header->latencies};
-    uint64_t end = sizeof *header;
-    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
-        const struct larder_page_table *t = tables[i];
-        end = lr_max(end, t->offset + (uint64_t)t->rows * t->row_bytes);
+static void copy_table(char *copy, const struct page_link *link,
+                       const struct larder_page_table *table) {
+    const uint64_t bytes = (uint64_t)table->rows * table->row_bytes;
+    if (table->offset < link->bytes) {
+        memcpy(copy + table->offset, link->map + table->offset,
+               lr_min(bytes, link->bytes - table->offset));
     }
-    return (size_t)lr_min(end, link->bytes);
+}
+
+// The header last: tables that lie elsewhere than they should may reach into it.
+static void copy_page(char *copy, const struct page_link *link,
+                      const struct larder_page_header *header, bool options) {
+    const struct larder_page_table *const tables[] = {
+        &header->stats, &header->classes,   &header->locks,  &header->threads,
+        &header->fills, &header->latencies, &header->options};
+    const size_t count = sizeof tables / sizeof tables[0] - (options ? 0 : 1);
+    for (size_t i = 0; i < count; i++) {
+        copy_table(copy, link, tables[i]);
+    }
+    memcpy(copy, header, sizeof *header);
 }
 
 const char *lr_page_read(const struct page_link *link, struct page_view *out) {
@@ -249,7 +260,7 @@ const char *lr_page_read(const struct page_link *link, struct page_view *out) {
         // before the second look.
         const uint32_t before = lr_load_acquire(sequence);
         memcpy(&header, link->map, sizeof header);
-        memcpy(copy, link->map, bytes_in_use(link, &header));
+        copy_page(copy, link, &header, !lr_page_knows_options(out, &header));
         lr_fence_acquire();
         if (before % 2 == 0 && lr_load_relaxed(sequence) == before) {
             return lr_page_decode(copy, link->bytes, out);
@@ -259,14 +270,17 @@ const char *lr_page_read(const struct page_link *link, struct page_view *out) {
     return "it changes all the time";
 }
 
-// A name is a file, and names rarely change.
+// A name is a file, and names rarely change. Programs that start threads all the time are not asked
+// for each.
 static void name_threads(pid_t pid, struct page_view *view) {
     const uint64_t now = now_ms();
     const bool all = view->named_pid != pid || now - view->named_ms >= NAMES_MS;
-    if (all) {
-        view->named_pid = pid;
-        view->named_ms = now;
+    if (!all && now - view->new_named_ms < NEW_NAMES_MS) {
+        return;
     }
+    view->named_pid = pid;
+    view->named_ms = all ? now : view->named_ms;
+    view->new_named_ms = now;
     for (unsigned i = 0; i < view->report.thread_count; i++) {
         struct lr_report_thread *thread = &view->threads[i];
         if (all || thread->name[0] == '\0') {
@@ -275,29 +289,30 @@ static void name_threads(pid_t pid, struct page_view *view) {
     }
 }
 
-// Asks for figures without waiting: the process looks at the page whenever its background thread is
-// awake, as it is under load.
-static void ask_ahead(struct page_link *link) {
-    const struct larder_page_command command = {.kind = LARDER_PAGE_REFRESH};
-    link->asked = link->ahead &&
-                  served(link) == lr_load_relaxed((atomic_u32 *)&slot_of(link)->request) &&
-                  flock(link->fd, LOCK_EX | LOCK_NB) == 0;
-    if (link->asked) {
-        link->asked = post_locked(link, &command, &link->request) == 0;
-        flock(link->fd, LOCK_UN);
+// Has the process write figures by itself, for as long as somebody comes for them.
+static void follow(const struct page_link *link) {
+    struct larder_page_command *slot = slot_of(link);
+    const uint32_t left = lr_load_relaxed((atomic_u32 *)&slot->follow);
+    if (left == 0 || link->follow_us < lr_load_relaxed((atomic_u32 *)&slot->follow_us)) {
+        lr_store_relaxed((atomic_u32 *)&slot->follow_us, link->follow_us);
+    }
+    if (left < FOLLOWED / 2) {
+        lr_store_relaxed((atomic_u32 *)&slot->follow, FOLLOWED);
     }
 }
 
 // Figures that are not older than the last call of lr_page_look().
-static int ask_for_figures(const struct page_link *link) {
+static int ask_for_figures(struct page_link *link) {
+    const struct larder_page_header *header = (const struct larder_page_header *)(void *)link->map;
     struct page_answer answer;
-    if (!link->asked) {
-        return lr_page_ask(link, LARDER_PAGE_REFRESH, "", "", &answer);
+    if (link->follow_us != 0) {
+        follow(link);
+        if (link->seen_ns != 0 &&
+            lr_load_relaxed((const atomic_u64 *)&header->updated_ns) != link->seen_ns) {
+            return 0;
+        }
     }
-    if (!answers(served(link), link->request)) {
-        wake(link);
-    }
-    return wait_for(link, link->request);
+    return lr_page_ask(link, LARDER_PAGE_REFRESH, "", "", &answer);
 }
 
 int lr_page_look(struct page_link *link, struct page_view *out) {
@@ -315,7 +330,7 @@ int lr_page_look(struct page_link *link, struct page_view *out) {
         lr_tool_error("process %d: its page is not usable: %s", (int)link->pid, wrong);
         return TOOL_FAILED;
     }
-    ask_ahead(link);
+    link->seen_ns = out->updated_ns;
     out->report.process_id = (uint32_t)link->pid;
     name_threads(link->pid, out);
     return TOOL_OK;

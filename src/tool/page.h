@@ -36,12 +36,17 @@ struct page_view {
     uint64_t pools_begin, pools_end;
     uint64_t updated_ns;
     uint32_t threads_total;
-    pid_t named_pid; // whose threads have their names; 0: nobody's
-    uint64_t named_ms;
+    uint32_t options_pid; // whose options they are,
+    uint64_t options_ns;  // written when; 0: not known
+    pid_t named_pid;      // whose threads have their names; 0: nobody's
+    uint64_t named_ms, new_named_ms;
 };
 
-// Fills *out from a copy of a page. NULL, or what is wrong with it; then *out is not to be used.
-// Threads that were there before keep their names.
+// Whether *view has the options of a page with this header already.
+bool lr_page_knows_options(const struct page_view *view, const struct larder_page_header *header);
+
+// Fills *out from a copy of a page, which may lack options that *out has. NULL, or what is wrong
+// with it; then *out is not to be used. Threads that were there before keep their names.
 const char *lr_page_decode(const void *bytes, size_t size, struct page_view *out);
 
 struct page_link {
@@ -49,9 +54,8 @@ struct page_link {
     int fd;
     size_t bytes;
     char *map;
-    bool ahead; // lr_page_look() asks for the next figures when it has some; set by the caller
-    bool asked; // that was done, as `request`
-    uint32_t request;
+    uint32_t follow_us; // not 0: so often lr_page_look() will be called; set by the caller
+    uint64_t seen_ns;   // updated_ns at its last call
 };
 
 // Finds the page of a process. TOOL_OK; or a status of tool.h, with a line said unless `quietly`.
@@ -72,8 +76,8 @@ int lr_page_ask(const struct page_link *link, enum larder_page_command_kind kind
 const char *lr_page_read(const struct page_link *link, struct page_view *out);
 
 // Refreshes, reads, fills in the names of threads. TOOL_OK, else a status with a line said. A
-// process that does not answer is warned of, and read as it was. With `ahead` figures may be as old
-// as the last call.
+// process that does not answer is warned of, and read as it was. With `follow_us` figures may be as
+// old as the last call.
 int lr_page_look(struct page_link *link, struct page_view *out);
 
 #endif

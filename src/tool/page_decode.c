@@ -115,6 +115,11 @@ static void print_options(struct page_view *out) {
     out->report.options_json = p.truncated ? NULL : out->options_json;
 }
 
+bool lr_page_knows_options(const struct page_view *view, const struct larder_page_header *header) {
+    return header->options_ns != 0 && header->options_ns == view->options_ns &&
+           header->process_id == view->options_pid;
+}
+
 // Most reads find them as they were.
 static void decode_options(const struct source *s, const struct larder_page_table *t,
                            struct page_view *out) {
@@ -239,6 +244,10 @@ const char *lr_page_decode(const void *bytes, size_t size, struct page_view *out
     decode_latencies(&source, &header.latencies, out);
     decode_locks(&source, &header.locks, out);
     decode_threads(&source, &header.threads, out);
-    decode_options(&source, &header.options, out);
+    if (!lr_page_knows_options(out, &header)) {
+        decode_options(&source, &header.options, out);
+        out->options_pid = header.process_id;
+        out->options_ns = header.options_ns;
+    }
     return NULL;
 }

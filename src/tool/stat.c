@@ -13,7 +13,7 @@
 #include "tool/page.h"
 #include "tool/tool.h"
 
-#define AHEAD_MOST 0.05 // seconds: intervals up to which figures may be as old as one
+#define FOLLOW_MOST 0.05 // seconds: intervals up to which figures may be as old as one
 
 struct request {
     enum larder_format format;
@@ -160,7 +160,7 @@ int lr_cmd_stat(int argc, char **argv) {
     if (status != TOOL_OK) {
         return status;
     }
-    link.ahead = request.interval > 0 && request.interval <= AHEAD_MOST;
+    link.follow_us = request.interval <= FOLLOW_MOST ? (uint32_t)(request.interval * 1e6) : 0;
     for (uint64_t done = 0;; done++) {
         status = lr_page_look(&link, &view);
         if (status == TOOL_OK) {

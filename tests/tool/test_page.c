@@ -135,6 +135,33 @@ START_TEST(test_page__a_shorter_header_is_accepted) {
 }
 END_TEST
 
+// Options that are known need not be in the copy; those of another time or process are read.
+START_TEST(test_page__options_are_read_when_they_changed) {
+    char *page = good_page();
+    struct larder_page_header *header = header_of(page);
+    struct larder_page_option *option = (struct larder_page_option *)(void *)(page + OPTIONS_AT);
+    header->options_ns = 70;
+    EXPECT(!lr_page_knows_options(&view, header));
+    EXPECT(lr_page_decode(page, LARDER_PAGE_BYTES, &view) == NULL);
+    EXPECT(lr_page_knows_options(&view, header));
+    memset(option, 0, sizeof *option);
+    EXPECT(lr_page_decode(page, LARDER_PAGE_BYTES, &view) == NULL);
+    EXPECT_UINT(view.report.option_count, ==, 1);
+    ck_assert_str_eq(view.report.options[0].value, "always");
+    strcpy(option->value, "never");
+    header->options_ns = 71;
+    EXPECT(!lr_page_knows_options(&view, header));
+    EXPECT(lr_page_decode(page, LARDER_PAGE_BYTES, &view) == NULL);
+    ck_assert_str_eq(view.report.options[0].value, "never");
+    header->process_id++;
+    EXPECT(!lr_page_knows_options(&view, header));
+    header->options_ns = 0;
+    EXPECT(lr_page_decode(page, LARDER_PAGE_BYTES, &view) == NULL);
+    EXPECT(!lr_page_knows_options(&view, header));
+    free(page);
+}
+END_TEST
+
 START_TEST(test_page__what_does_not_fit_is_refused) {
     char *page = good_page();
     struct larder_page_header *header = header_of(page);
@@ -248,6 +275,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_page__a_good_one_is_read);
     test_add(suite, test_page__longer_rows_and_headers_are_accepted);
     test_add(suite, test_page__a_shorter_header_is_accepted);
+    test_add(suite, test_page__options_are_read_when_they_changed);
     test_add(suite, test_page__what_does_not_fit_is_refused);
     test_add(suite, test_page__texts_are_ended_and_printable);
     test_add(suite, test_page__random_damage_is_survived);

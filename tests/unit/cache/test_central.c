@@ -37,8 +37,10 @@ START_TEST(test_central__objects_of_each_class) {
     start_tiers(8 * LR_GIB);
     for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
         const struct class_info *const info = &lr_classes[c];
+        EXPECT(!lr_central_is_used(c));
         const unsigned count = lr_central_remove(c, objects, info->objects);
         EXPECT_UINT(count, ==, info->objects); // a whole span
+        EXPECT(lr_central_is_used(c));
         for (unsigned i = 0; i < count; i++) {
             EXPECT_UINT(span_of(objects[i])->size_class, ==, c);
             EXPECT_UINT(lr_load_relaxed(lr_class_map(lr_page_of(objects[i]))), ==,
