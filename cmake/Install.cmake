@@ -32,6 +32,11 @@ else()
   set(pc_prefix "\${pcfiledir}/${pc_up}")
   set(pc_libdir "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
 endif()
+# Not as Requires.private: the folders of its headers would be in the flags of who compiles.
+set(pc_private_folders "")
+foreach(folder IN LISTS LIBURCU_LIBRARY_DIRS)
+  string(APPEND pc_private_folders " -L${folder}")
+endforeach()
 configure_file(
   "${PROJECT_SOURCE_DIR}/cmake/larder.pc.in" "${PROJECT_BINARY_DIR}/larder.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/larder.pc"

@@ -118,9 +118,9 @@ enum lr_option_id lr_option_by_variable(const char *name, size_t length) {
     return id;
 }
 
-// Letters to drop and insert to turn `from`, cut to what fits, into `to`; either case alike. That a
-// change of a letter counts as two makes "LIMIT" nearer to "heap_limit" than to a short name.
-static unsigned edits(const char *from, size_t length, const char *to) {
+// That a change of a letter counts as two makes "LIMIT" nearer to "heap_limit" than to a short
+// name.
+unsigned lr_option_edits(const char *from, size_t length, const char *to) {
     uint8_t row[64];
     const size_t columns = lr_min(length, sizeof row - 1);
     for (size_t i = 0; i <= columns; i++) {
@@ -142,7 +142,7 @@ enum lr_option_id lr_option_nearest(const char *name, size_t length) {
     enum lr_option_id nearest = 0;
     unsigned fewest = UINT32_MAX;
     for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
-        const unsigned count = edits(name, length, lr_option_name(id));
+        const unsigned count = lr_option_edits(name, length, lr_option_name(id));
         if (count < fewest) {
             fewest = count;
             nearest = id;
@@ -255,7 +255,13 @@ static enum lr_option_verdict read_flag(const char *s, uint64_t *value) {
             return LR_OPTION_GOOD;
         }
     }
-    return LR_OPTION_NOT_UNDERSTOOD;
+    // A number is meant as a level of something that has but one.
+    struct decimal number;
+    const char *rest = read_decimal(s, &number);
+    if (rest == NULL || *rest != '\0') {
+        return LR_OPTION_NOT_UNDERSTOOD;
+    }
+    return scale(&number, 1, 0, 1, value);
 }
 
 static enum lr_option_verdict read_name(enum lr_option_id id, const char *s, uint64_t *value) {

@@ -90,6 +90,8 @@ LR_COLD enum lr_option_id lr_option_by_name(const char *name);
 LR_COLD enum lr_option_id lr_option_by_variable(const char *name, size_t length);
 // The option whose variable needs the fewest edits to become LARDER_<name>.
 LR_COLD enum lr_option_id lr_option_nearest(const char *name, size_t length);
+// Letters to drop and insert to turn `from`, cut to what fits, into `to`; either case alike.
+LR_COLD unsigned lr_option_edits(const char *from, size_t length, const char *to);
 
 LR_COLD enum lr_option_verdict lr_option_read(enum lr_option_id id, const char *text,
                                               uint64_t *value);

@@ -255,18 +255,65 @@ static void print_row(struct lr_print *p, enum lr_option_id id,
     lr_print_str(p, lr_option_row(id)->when == LR_WHEN_RUNTIME ? "; any time\n" : "; at start\n");
 }
 
+// Hardened mode has no caches, no background thread and no samples.
+static bool has_effect(enum lr_option_id id, const struct lr_option_values *values) {
+    static const uint8_t not_hardened[] = {
+        LR_OPTION_thread_cache_max,   LR_OPTION_thread_cache_total,
+        LR_OPTION_bin_objects_max,    LR_OPTION_batch_max,
+        LR_OPTION_transfer_cache_max, LR_OPTION_scavenge_delay_ms,
+        LR_OPTION_scavenge_rate,      LR_OPTION_scavenge_cpu_percent,
+        LR_OPTION_scavenge_start,     LR_OPTION_idle_thread_ms,
+        LR_OPTION_soft_limit,         LR_OPTION_soft_limit_percent,
+        LR_OPTION_watch_memory,       LR_OPTION_profile,
+        LR_OPTION_profile_interval,   LR_OPTION_profile_at,
+        LR_OPTION_profile_file,       LR_OPTION_leak_check,
+        LR_OPTION_metrics_file,       LR_OPTION_metrics_seconds,
+        LR_OPTION_guard_sample,       LR_OPTION_publish,
+    };
+    return values->value[LR_OPTION_hardened] == 0 ||
+           memchr(not_hardened, (int)id, sizeof not_hardened) == NULL;
+}
+
 static int print_all(int fd, const struct lr_option_values *values, bool with_help) {
     char buffer[PRINT_BYTES];
     struct lr_print p;
     lr_print_init(&p, buffer, sizeof buffer, fd);
     lr_print_str(&p, "larder: options in effect\n");
     for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
+        if (!has_effect(id, values)) {
+            continue;
+        }
         print_row(&p, id, values);
         if (with_help) {
             lr_print_f(&p, "      %s\n", lr_option_help(id));
         }
     }
+    // Of those that are not, the ones that somebody counts on.
+    const char *separator = "larder: without effect because of LARDER_HARDENED: ";
+    for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
+        if (!has_effect(id, values) && values->origin[id] != LR_FROM_DEFAULT) {
+            lr_print_str(&p, separator);
+            lr_option_print_variable(&p, id);
+            separator = ", ";
+        }
+    }
+    lr_print_str(&p, *separator == ',' ? "\n" : "");
     return lr_print_flush(&p);
+}
+
+// Zero aside, which means none.
+static void warn_tiny_limit(struct lr_print *p, const struct lr_option_values *values) {
+    const uint64_t limit = values->value[LR_OPTION_heap_limit];
+    if (limit == 0 || limit >= LR_MIB) {
+        return;
+    }
+    lr_print_str(p, "larder: ");
+    lr_option_print_variable(p, LR_OPTION_heap_limit);
+    lr_print_str(p, " is ");
+    lr_option_print_value(p, LR_OPTION_heap_limit, limit);
+    lr_print_str(p, ": requests fail as soon as blocks hold that; hardly a program runs with less "
+                    "than 1 MiB\n");
+    (void)lr_print_flush(p);
 }
 
 // What some options decide about others.
@@ -283,6 +330,7 @@ static void warn(char *const *environment) {
     lr_print_init(&p, buffer, sizeof buffer, STDERR);
     lr_options_from_environment(environment, &values, &p);
     imply(&values);
+    warn_tiny_limit(&p, &values);
     if (values.value[LR_OPTION_verbose] > 0) {
         (void)print_all(STDERR, &values, false);
     }

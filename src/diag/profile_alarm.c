@@ -7,6 +7,7 @@
 #include "heap/scavenger.h"
 #include "heap/span_heap.h"
 #include "prof/dump.h"
+#include "prof/sample.h"
 
 static atomic_u64 done_at; // the value of LARDER_PROFILE_AT that a profile was written for
 static bool is_child;      // set before other threads exist
@@ -38,8 +39,13 @@ static void tell(uint64_t held, uint64_t at) {
     lr_print_init(&p, at_text, sizeof at_text, -1);
     lr_print_bytes_exact(&p, at);
     (void)lr_own_file_name(LR_OPTION_profile_file, "", name, &unique);
-    lr_print_line("larder: the heap holds %s, LARDER_PROFILE_AT is %s: its profile is in %s\n",
-                  held_text, at_text, name);
+    lr_print_line(
+        "larder: the heap holds %s, LARDER_PROFILE_AT is %s: its profile is in %s%s\n", held_text,
+        at_text, name,
+        lr_sample_counts().taken != 0
+            ? ""
+            : ", without a sample: what was allocated before LARDER_PROFILE_AT was set is "
+              "not known, nor less than LARDER_PROFILE_INTERVAL");
 }
 
 void lr_profile_alarm_serve(void) {

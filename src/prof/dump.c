@@ -177,6 +177,21 @@ static bool next_leak(struct lr_stack **stack, double *bytes) {
     return found != NULL;
 }
 
+// Why there is nothing to show, where nothing was sampled.
+static void print_no_samples(struct lr_print *p) {
+    if (lr_sample_counts().taken != 0) {
+        return;
+    }
+    lr_print_str(p, "larder: no allocation was sampled: ");
+    if (lr_opt_hardened() != 0) {
+        lr_print_str(p, "LARDER_HARDENED=1 has no samples\n");
+        return;
+    }
+    lr_print_str(p, "the program asked for too little; LARDER_PROFILE_INTERVAL is ");
+    lr_option_print_value(p, LR_OPTION_profile_interval, lr_opt_profile_interval());
+    lr_print_str(p, ", a smaller one sees more\n");
+}
+
 int lr_profile_leaks(int fd) {
     char buffer[BUFFER_BYTES];
     struct lr_print p;
@@ -192,6 +207,7 @@ int lr_profile_leaks(int fd) {
     lr_print_f(&p, " in %ju blocks, estimated from %ju samples\n",
                objects > 0 ? (uintmax_t)(objects + 0.5) : (uintmax_t)0,
                (uintmax_t)lr_sample_counts().live);
+    print_no_samples(&p);
     double bytes = total + 1;
     struct lr_stack *stack = NULL;
     for (unsigned i = 0; i < LEAKS_SHOWN && next_leak(&stack, &bytes); i++) {

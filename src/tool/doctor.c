@@ -205,13 +205,32 @@ static void look_at_limits(pid_t pid) {
     }
 }
 
-// Which allocators are mapped, in the order of the loader's search as far as /proc tells it.
+// Whether LD_PRELOAD, as the process began, names the library.
+static bool is_preloaded(pid_t pid, const char *library) {
+    char path[64];
+    char *line = NULL;
+    size_t room = 0;
+    bool found = false;
+    snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
+    FILE *stream = fopen(path, "re");
+    while (stream != NULL && !found && getdelim(&line, &room, '\0', stream) > 0) {
+        found = strncmp(line, "LD_PRELOAD=", 11) == 0 && strstr(line, library) != NULL;
+    }
+    free(line);
+    if (stream != NULL) {
+        fclose(stream);
+    }
+    return found;
+}
+
+// Which allocators are mapped.
 static void look_at_malloc(pid_t pid) {
     static const char *const others[] = {"libjemalloc", "libtcmalloc", "libmimalloc",
                                          "libhoard",    "librpmalloc", "libsnmallocshim"};
     char path[64];
     char line[4096];
     char found[TEXT] = "";
+    bool preloaded = false; // one of them
     snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
     FILE *stream = fopen(path, "re");
     while (stream != NULL && fgets(line, sizeof line, stream) != NULL) {
@@ -219,6 +238,7 @@ static void look_at_malloc(pid_t pid) {
             if (strstr(line, others[i]) != NULL && strstr(found, others[i]) == NULL) {
                 const size_t length = strlen(found);
                 snprintf(found + length, sizeof found - length, " %s", others[i]);
+                preloaded |= is_preloaded(pid, others[i]);
             }
         }
     }
@@ -228,7 +248,16 @@ static void look_at_malloc(pid_t pid) {
     }
     fclose(stream);
     const bool larder = lr_proc_uses_larder(pid);
-    if (found[0] != '\0') {
+    if (found[0] != '\0' && larder && !preloaded && is_preloaded(pid, "liblarder")) {
+        // Redis asks jemalloc about its heap, and to defragment it.
+        say("malloc", NULL,
+            "Larder's, which is preloaded; the program links%s too, whose malloc it does not get "
+            "and whose own figures and controls say nothing of this heap",
+            found);
+    } else if (found[0] != '\0' && !larder && !preloaded) {
+        say("malloc", "start it with `larder run`: what is preloaded comes first",
+            "the program links%s; Larder is not mapped", found);
+    } else if (found[0] != '\0') {
         say("malloc", "the first in LD_PRELOAD or in link order defines malloc: leave one",
             "mapped%s:%s", larder ? ", besides Larder" : "", found);
     } else {
@@ -252,6 +281,10 @@ static void look_at_page(pid_t pid) {
     }
     if (lr_page_look(&link, &view) == TOOL_OK) {
         const struct larder_stats *s = &view.report.stats;
+        if (view.stale) {
+            say("page", "let it go on (kill -CONT), or look again",
+                "it shows how things once were");
+        }
         const bool same = strcmp(view.version, LARDER_VERSION) == 0;
         say("library", same ? NULL : "use the command that was installed with the library",
             "larder %s", view.version);
@@ -295,7 +328,7 @@ int lr_cmd_doctor(int argc, char **argv) {
     char name[32];
     for (int letter; (letter = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (letter != 'j') {
-            return lr_tool_usage("doctor", "doctor does not understand this");
+            return lr_tool_misused("doctor");
         }
         output.json = true;
     }

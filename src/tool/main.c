@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "conf/option_table.h"
 #include "tool/tool.h"
 
 static const struct command {
@@ -33,16 +34,31 @@ static void print_usage(FILE *out, const struct command *command) {
             command->arguments);
 }
 
-int lr_tool_usage(const char *command, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    lr_tool_verror(format, arguments);
-    va_end(arguments);
+int lr_tool_misused(const char *command) {
     const struct command *found = find(command);
     if (found != NULL) {
         print_usage(stderr, found);
     }
     return TOOL_USAGE;
+}
+
+int lr_tool_usage(const char *command, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    lr_tool_verror(format, arguments);
+    va_end(arguments);
+    return lr_tool_misused(command);
+}
+
+static const char *nearest_to(const char *name) {
+    const char *found = commands[0].name;
+    for (unsigned i = 1; i < COMMANDS; i++) {
+        if (lr_option_edits(name, strlen(name), commands[i].name) <
+            lr_option_edits(name, strlen(name), found)) {
+            found = commands[i].name;
+        }
+    }
+    return found;
 }
 
 static int flush_output(int status) {
@@ -81,7 +97,8 @@ int lr_cmd_help(int argc, char **argv) {
     }
     const struct command *command = find(argv[1]);
     if (command == NULL) {
-        return lr_tool_usage("help", "there is no command '%s'", argv[1]);
+        return lr_tool_usage("help", "there is no command '%s', the nearest is '%s'", argv[1],
+                             nearest_to(argv[1]));
     }
     print_usage(stdout, command);
     printf("\n%s\n", command->help);
@@ -110,7 +127,8 @@ int main(int argc, char **argv) {
     }
     const struct command *command = find(name);
     if (command == NULL) {
-        lr_tool_error("there is no command '%s'; `larder help` lists them", name);
+        lr_tool_error("there is no command '%s', the nearest is '%s'; `larder help` lists them",
+                      name, nearest_to(name));
         return TOOL_USAGE;
     }
     if (argc > 2 && strcmp(argv[2], "--help") == 0) {

@@ -321,14 +321,16 @@ int lr_page_look(struct page_link *link, struct page_view *out) {
         lr_tool_error("process %d has ended", (int)link->pid);
         return TOOL_FAILED;
     }
-    if (error != 0) {
-        lr_tool_error("process %d does not answer (%s); what follows may be old", (int)link->pid,
-                      strerror(-error));
-    }
     const char *wrong = lr_page_read(link, out);
     if (wrong != NULL) {
         lr_tool_error("process %d: its page is not usable: %s", (int)link->pid, wrong);
         return TOOL_FAILED;
+    }
+    out->stale = error != 0;
+    if (out->stale) {
+        lr_tool_error("process %d does not answer%s: its figures are %ju s old", (int)link->pid,
+                      error == -ETIMEDOUT ? ", as one that is stopped" : " in time",
+                      (uintmax_t)(now_ms() - lr_min(out->updated_ns / 1000000, now_ms())) / 1000);
     }
     link->seen_ns = out->updated_ns;
     out->report.process_id = (uint32_t)link->pid;

@@ -36,6 +36,7 @@ struct page_view {
     uint64_t pools_begin, pools_end;
     uint64_t updated_ns;
     uint32_t threads_total;
+    bool stale;           // the process did not answer: figures of an earlier time
     uint32_t options_pid; // whose options they are,
     uint64_t options_ns;  // written when; 0: not known
     pid_t named_pid;      // whose threads have their names; 0: nobody's
@@ -76,8 +77,8 @@ int lr_page_ask(const struct page_link *link, enum larder_page_command_kind kind
 const char *lr_page_read(const struct page_link *link, struct page_view *out);
 
 // Refreshes, reads, fills in the names of threads. TOOL_OK, else a status with a line said. A
-// process that does not answer is warned of, and read as it was. With `follow_us` figures may be as
-// old as the last call.
+// process that does not answer is told of in a line, and read as it was: `stale`. With `follow_us`
+// figures may be as old as the last call.
 int lr_page_look(struct page_link *link, struct page_view *out);
 
 #endif

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "conf/option_table.h"
+
 const struct preset lr_presets[] = {
 #define PRESET(id, text) {.name = #id, .help = (text)},
 #include "tool/presets.def"
@@ -22,4 +24,15 @@ const struct preset *lr_preset_find(const char *name) {
         }
     }
     return NULL;
+}
+
+const char *lr_preset_nearest(const char *name) {
+    const char *found = lr_presets[0].name;
+    for (size_t i = 1; i < lr_preset_count; i++) {
+        if (lr_option_edits(name, strlen(name), lr_presets[i].name) <
+            lr_option_edits(name, strlen(name), found)) {
+            found = lr_presets[i].name;
+        }
+    }
+    return found;
 }

@@ -23,5 +23,6 @@ extern const size_t lr_preset_option_count;
 
 // NULL if there is none of that name.
 const struct preset *lr_preset_find(const char *name);
+const char *lr_preset_nearest(const char *name);
 
 #endif

@@ -225,7 +225,7 @@ static int read_options(int argc, char **argv, struct request *request) {
             }
             break;
         default:
-            return lr_tool_usage("profile", "profile does not understand this");
+            return lr_tool_misused("profile");
         }
     }
     return TOOL_OK;

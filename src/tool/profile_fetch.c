@@ -149,6 +149,9 @@ int lr_profile_fetch(pid_t pid, const char *interval, double seconds, struct pro
         return status;
     }
     status = lr_page_look(&link, &view);
+    if (status == TOOL_OK && view.stale) {
+        status = TOOL_FAILED;
+    }
     const char *value = status == TOOL_OK ? option_value("profile") : NULL;
     const bool was_on = value != NULL && strcmp(value, "0") != 0;
     char interval_before[64] = "";

@@ -36,6 +36,12 @@ bool lr_profile_text(const struct profile *profile, const struct profile_kind *k
         fprintf(out, ", %" PRIu64 " dropped", profile->samples_dropped);
     }
     fputc('\n', out);
+    if (profile->samples == 0) {
+        fputs(
+            "  nothing was sampled: what was allocated before is not known, and since then it was\n"
+            "  too little for this interval; take a smaller --interval or more --seconds\n",
+            out);
+    }
     for (size_t i = 0; i < profile->stack_count && i < STACKS_SHOWN; i++) {
         const struct profile_stack *stack = sorted[i];
         if (stack->values[kind->column] == 0) {

@@ -10,6 +10,7 @@
 struct listing {
     bool json;
     unsigned count;
+    bool stale; // figures of one are
 };
 
 static const char *amount(char *text, size_t bytes, uint64_t value) {
@@ -69,6 +70,7 @@ static void visit(pid_t pid, void *context) {
     }
     const bool open = lr_page_open(pid, &link, true) == TOOL_OK;
     const bool seen = open && lr_page_look(&link, &view) == TOOL_OK;
+    listing->stale |= seen && view.stale;
     print_row(pid, seen ? &view : NULL, listing->json, listing->count == 0);
     listing->count++;
     if (open) {
@@ -81,7 +83,7 @@ int lr_cmd_ps(int argc, char **argv) {
     struct listing listing = {.json = false};
     for (int letter; (letter = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (letter != 'j') {
-            return lr_tool_usage("ps", "ps does not understand this");
+            return lr_tool_misused("ps");
         }
         listing.json = true;
     }
@@ -102,5 +104,5 @@ int lr_cmd_ps(int argc, char **argv) {
     if (listing.json) {
         puts(listing.count != 0 ? "\n]" : "]");
     }
-    return TOOL_OK;
+    return listing.stale ? TOOL_FAILED : TOOL_OK;
 }

@@ -182,7 +182,7 @@ static int read_options(int argc, char **argv, struct request *request, int *des
             good = false;
         }
         if (!good) {
-            return letter == '?' ? lr_tool_usage("replay", "replay does not understand this")
+            return letter == '?' ? lr_tool_misused("replay")
                                  : lr_tool_usage("replay", "an option cannot be '%s'", optarg);
         }
     }

@@ -2,6 +2,7 @@
 #include "tool/replay_measure.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -17,6 +18,49 @@ static const struct {
     {"tcmalloc", "libtcmalloc_minimal.so.4"},
     {"mimalloc", "libmimalloc.so.2"},
 };
+
+// What the loader writes to standard error while this command is started with the library.
+static void try_preload(const char *library, int out) {
+    const int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (setenv("LD_PRELOAD", library, 1) == 0 && dup2(null, STDOUT_FILENO) >= 0 &&
+        dup2(out, STDERR_FILENO) >= 0) {
+        execl("/proc/self/exe", "larder", "version", (char *)NULL);
+    }
+    _exit(TOOL_FAILED);
+}
+
+// The loader goes on without what it cannot load, after a line of its own for each process.
+static bool can_preload(const char *library) {
+    char said[1024];
+    size_t length = 0;
+    int ends[2];
+    fflush(NULL);
+    const pid_t pid = pipe2(ends, O_CLOEXEC) == 0 ? fork() : -1;
+    if (pid < 0) {
+        lr_tool_error("cannot start a process: %s", strerror(errno));
+        return false;
+    }
+    if (pid == 0) {
+        try_preload(library, ends[1]);
+    }
+    close(ends[1]);
+    for (ssize_t more; length + 1 < sizeof said &&
+                       (more = read(ends[0], said + length, sizeof said - 1 - length)) > 0;) {
+        length += (size_t)more;
+    }
+    said[length] = '\0';
+    close(ends[0]);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+    const char *refusal = strstr(said, "cannot be preloaded (");
+    if (refusal != NULL) {
+        const char *why = strchr(refusal, '(') + 1;
+        lr_tool_error("the loader cannot use '%s': %.*s; --lib takes a path, the name of a library "
+                      "that it finds, or glibc, larder, jemalloc, tcmalloc or mimalloc",
+                      library, (int)strcspn(why, ")"), why);
+    }
+    return refusal == NULL;
+}
 
 bool lr_replay_use(struct replay_setup *setup, const char *library) {
     const char *file = library;
@@ -47,10 +91,10 @@ bool lr_replay_use(struct replay_setup *setup, const char *library) {
             lr_tool_error("cannot find the library '%s'", file);
             return false;
         }
-        return true;
+        return can_preload(setup->preload);
     }
     snprintf(setup->preload, sizeof setup->preload, "%s", file); // the loader looks for it
-    return true;
+    return can_preload(file);
 }
 
 static void forget_options(void) {

@@ -61,7 +61,8 @@ bool lr_tool_set_assignment(const char *assignment) {
 
 bool lr_tool_set_preset(const char *name) {
     if (lr_preset_find(name) == NULL) {
-        lr_tool_error("there is no preset '%s'; there are:", name);
+        lr_tool_error("there is no preset '%s', the nearest is '%s'; there are:", name,
+                      lr_preset_nearest(name));
         for (size_t i = 0; i < lr_preset_count; i++) {
             fprintf(stderr, "  %-10s %s\n", lr_presets[i].name, lr_presets[i].help);
         }
@@ -202,7 +203,7 @@ int lr_cmd_run(int argc, char **argv) {
         lr_tool_error("out of memory");
         status = TOOL_FAILED;
     } else if (!parse(argc, argv, &request)) {
-        (void)lr_tool_usage("run", "run does not understand this");
+        (void)lr_tool_misused("run");
     } else if (optind >= argc) {
         (void)lr_tool_usage("run", "run needs a program");
     } else if (set_environment(&request)) {

@@ -18,6 +18,7 @@
 struct request {
     enum larder_format format;
     bool explain;
+    bool formatted;  // `format` was asked for
     double interval; // seconds; 0: once
     uint64_t count;  // 0: for ever
 };
@@ -95,6 +96,13 @@ static int print(const struct page_link *link, const struct request *request,
     return error == 0 ? TOOL_OK : TOOL_FAILED;
 }
 
+static bool take_format(struct request *out, enum larder_format format) {
+    const bool good = !out->formatted || out->format == format;
+    out->formatted = true;
+    out->format = format;
+    return good;
+}
+
 // TOOL_OK, or TOOL_USAGE with a line said.
 static int parse(int argc, char **argv, struct request *out) {
     static const struct option options[] = {
@@ -106,17 +114,18 @@ static int parse(int argc, char **argv, struct request *out) {
         {"count", required_argument, NULL, 'c'},
         {NULL, 0, NULL, 0},
     };
+    bool one_format = true;
     int letter;
     while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (letter) {
         case 'j':
-            out->format = LARDER_FORMAT_JSON;
+            one_format &= take_format(out, LARDER_FORMAT_JSON);
             break;
         case 'o':
-            out->format = LARDER_FORMAT_OPENMETRICS;
+            one_format &= take_format(out, LARDER_FORMAT_OPENMETRICS);
             break;
         case 'p':
-            out->format = LARDER_FORMAT_PROMETHEUS;
+            one_format &= take_format(out, LARDER_FORMAT_PROMETHEUS);
             break;
         case 'e':
             out->explain = true;
@@ -132,8 +141,11 @@ static int parse(int argc, char **argv, struct request *out) {
             }
             break;
         default:
-            return lr_tool_usage("stat", "stat does not understand this");
+            return lr_tool_misused("stat");
         }
+    }
+    if (!one_format) {
+        return lr_tool_usage("stat", "stat takes one of --json, --openmetrics and --prometheus");
     }
     return TOOL_OK;
 }
@@ -172,5 +184,5 @@ int lr_cmd_stat(int argc, char **argv) {
         pause_for(request.interval);
     }
     lr_page_close(&link);
-    return status;
+    return status == TOOL_OK && view.stale ? TOOL_FAILED : status;
 }

@@ -3,9 +3,11 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "conf/option_table.h"
 #include "tool/arguments.h"
 #include "tool/page.h"
 #include "tool/tool.h"
@@ -19,6 +21,20 @@ static const struct lr_report_option *find_option(const char *name) {
         }
     }
     return NULL;
+}
+
+// What the process has, which may be of another version.
+static const char *nearest_option(const char *name) {
+    const char *found = "";
+    unsigned fewest = UINT_MAX;
+    for (unsigned i = 0; i < view.report.option_count; i++) {
+        const unsigned edits = lr_option_edits(name, strlen(name), view.options[i].name);
+        if (edits < fewest) {
+            fewest = edits;
+            found = view.options[i].name;
+        }
+    }
+    return found;
 }
 
 static int say_refusal(pid_t pid, const char *name, const char *value, int result) {
@@ -90,8 +106,10 @@ static int check_one(const struct page_link *link, const char *assignment) {
     char name[NAME_BYTES];
     const char *value = split(assignment, name);
     if (value == NULL || find_option(name) == NULL) {
-        lr_tool_error("process %d has no option '%.*s'; nothing was set", (int)link->pid,
-                      (int)strcspn(assignment, "="), assignment);
+        lr_tool_error("process %d has no option '%.*s'%s%s%s; nothing was set", (int)link->pid,
+                      (int)strcspn(assignment, "="), assignment,
+                      value != NULL ? ", the nearest is '" : "",
+                      value != NULL ? nearest_option(name) : "", value != NULL ? "'" : "");
         return TOOL_FAILED;
     }
     if (strcmp(name, "scavenger") == 0 && strcmp(value, "thread") != 0) {
@@ -138,7 +156,7 @@ int lr_cmd_set(int argc, char **argv) {
     bool json = false;
     for (int letter; (letter = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (letter != 'j') {
-            return lr_tool_usage("set", "set does not understand this");
+            return lr_tool_misused("set");
         }
         json = true;
     }
@@ -156,6 +174,9 @@ int lr_cmd_set(int argc, char **argv) {
         return status;
     }
     status = lr_page_look(&link, &view);
+    if (status == TOOL_OK && view.stale) {
+        status = TOOL_FAILED;
+    }
     for (int i = optind + 1; i < argc && status == TOOL_OK; i++) {
         status = check_one(&link, argv[i]);
     }
@@ -174,7 +195,7 @@ int lr_cmd_trim(int argc, char **argv) {
     bool json = false;
     for (int letter; (letter = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (letter != 'j') {
-            return lr_tool_usage("trim", "trim does not understand this");
+            return lr_tool_misused("trim");
         }
         json = true;
     }

@@ -29,6 +29,8 @@ void lr_tool_error(const char *format, ...) LR_PRINTF(1, 2);
 void lr_tool_verror(const char *format, va_list arguments);
 // The same, followed by the usage line of `command`; returns TOOL_USAGE.
 int lr_tool_usage(const char *command, const char *format, ...) LR_PRINTF(2, 3);
+// The same after getopt() has said what is wrong.
+int lr_tool_misused(const char *command);
 
 // For a program that is to be started, in the environment; false, with a line said, if it cannot
 // be.

@@ -470,7 +470,7 @@ int lr_cmd_top(int argc, char **argv) {
     screen.delay = 1;
     for (int letter; (letter = getopt_long(argc, argv, "d:", options, NULL)) != -1;) {
         if (letter != 'd') {
-            return lr_tool_usage("top", "top does not understand this");
+            return lr_tool_misused("top");
         }
         if (!lr_argument_seconds(optarg, &screen.delay)) {
             return lr_tool_usage("top", "--delay cannot be '%s'", optarg);

@@ -100,7 +100,7 @@ int lr_cmd_trace(int argc, char **argv) {
         } else if (letter == 'm') {
             memory = optarg;
         } else if (letter != 's') {
-            return lr_tool_usage("trace", "trace does not understand this");
+            return lr_tool_misused("trace");
         } else if (!lr_argument_seconds(optarg, &seconds)) {
             return lr_tool_usage("trace", "--seconds cannot be '%s'", optarg);
         }

@@ -22,6 +22,7 @@ enum {
     ROUNDS_LEAST = 3, // below that nothing is recommended
     ROUNDS_MOST = 15,
     ASSIGNMENTS = 2,
+    OPS_LEAST = 1000,
 };
 
 #define BUDGET_SECONDS 60.0
@@ -375,7 +376,11 @@ static int tune(const char *path, enum axis axis, double budget, bool json) {
         return status;
     }
     s.plan = lr_plan_load(path, &s.fd);
-    if (s.plan != NULL && search(&s, budget)) {
+    if (s.plan != NULL && s.plan->op_count < OPS_LEAST) {
+        lr_tool_error("'%s' has too little in it: %ju calls, and nothing less than %d tells one "
+                      "setting from another; record a longer time of load",
+                      path, (uintmax_t)s.plan->op_count, OPS_LEAST);
+    } else if (s.plan != NULL && search(&s, budget)) {
         const struct setting *sure = best_that_is_sure(&s);
         (json ? print_json : print_text)(&s, sure != NULL ? sure : best(&s, NULL), sure != NULL);
         status = TOOL_OK;
@@ -401,7 +406,7 @@ int lr_cmd_tune(int argc, char **argv) {
             good = axis <= FOR_BALANCE;
         }
         if (!good) {
-            return letter == '?' ? lr_tool_usage("tune", "tune does not understand this")
+            return letter == '?' ? lr_tool_misused("tune")
                                  : lr_tool_usage("tune", "--%s cannot be '%s'",
                                                  letter == 'f' ? "for" : "budget", optarg);
         }

@@ -28,6 +28,8 @@ pc=$(find "$prefix" -name larder.pc)
 PKG_CONFIG_PATH=$(dirname "$pc")
 export PKG_CONFIG_PATH
 read -ra flags <<<"$(pkg-config --cflags --libs larder)"
+# Nothing of liburcu's, and nothing twice.
+[ "${#flags[@]}" -eq 3 ] || { echo "pkg-config gives: ${flags[*]}" >&2; exit 1; }
 read -ra static_flags <<<"$(pkg-config --static --cflags --libs larder)"
 "$CC" -O2 -o "$work/pc_shared" "$here/consumer.c" "${flags[@]}" -pthread
 "$CC" -O2 -static -o "$work/pc_static" "$here/consumer.c" "${static_flags[@]}"

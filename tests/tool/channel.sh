@@ -73,6 +73,8 @@ for bad in heap_limit=lots scavenge_rate=1 thp=always nonsense=1; do
     expect 1 "$LARDER" set "$main" $bad
     has "${bad%%=*}" err
 done
+expect 1 "$LARDER" set "$main" heaplimit=1G
+has "no option 'heaplimit', the nearest is 'heap_limit'; nothing was set\$" err
 # As in the environment; what is checked before anything is set.
 expect 0 "$LARDER" set "$main" LARDER_HEAP_LIMIT=901M
 has '^heap_limit = 901 MiB$'
@@ -111,10 +113,16 @@ kill "$reader"
 [ "$(grep -o '"lock_takes": [0-9]*' "$TMP/ahead" | sort -u | wc -l)" -ge 10 ] ||
     fail "figures stand still"
 
-# Stopped: the last figures, with a warning, and soon.
+# Stopped: the last figures, with a line that says so, and soon.
 kill -STOP "$main"
-expect 0 "$LARDER" stat "$main"
-has 'does not answer' err
+expect 1 "$LARDER" stat "$main"
+has '^size classes in use'
+has "^larder: process $main does not answer, .*: its figures are [0-9]+ s old\$" err
+expect 1 "$LARDER" ps
+has "^ *$main .* program$"
+has "^larder: process $main does not answer" err
+expect 1 "$LARDER" set "$main" heap_limit=903M
+[ "$(wc -l <"$TMP/err")" -eq 1 ] || fail "not one line"
 expect 1 "$LARDER" trim "$main"
 kill -CONT "$main"
 wait_for 20 "$LARDER" trim "$main"
@@ -164,6 +172,13 @@ has 'does not use Larder' err
 expect 1 "$LARDER" stat 2147483647
 has 'no such process' err
 expect 2 "$LARDER" stat 12x
+expect 2 "$LARDER" stat --json --openmetrics $$
+has 'one of --json, --openmetrics and --prometheus' err
+expect 2 "$LARDER" ps --bad
+[ "$(grep -c '^larder' "$TMP/err")" -eq 1 ] || fail "not one line says what is wrong"
+has '^usage: larder ps' err
+expect 2 "$LARDER" stats
+has "the nearest is 'stat'" err
 expect 2 "$LARDER" stat
 expect 2 "$LARDER" trim
 echo ok

@@ -36,6 +36,30 @@ rows = {r["subject"]: r for r in json.load(open(sys.argv[1]))}
 assert rows["environment"]["advice"] and not rows["malloc"]["advice"], rows' "$TMP/out" ||
         fail "the JSON is not as it should be"
 fi
+# A program that was linked with another malloc: the preloaded one serves it. Only the name counts.
+other=$TMP/libjemalloc.so.2
+echo 'int other_malloc(void) { return 1; }' >"$TMP/other.c"
+${CC:-cc} -shared -fPIC -o "$other" "$TMP/other.c"
+compile program -Wl,--no-as-needed "$other"
+"$LARDER" run "$TMP/program" 20 0 >"$TMP/linked" 2>&1 &
+pid=$!
+PIDS+=("$pid")
+wait_for 20 grep -q ready "$TMP/linked"
+expect 0 "$LARDER" doctor "$pid"
+has "^ok    malloc +Larder's, which is preloaded; the program links libjemalloc too"
+"$TMP/program" 20 0 >"$TMP/unloaded" 2>&1 &
+pid=$!
+PIDS+=("$pid")
+wait_for 20 grep -q ready "$TMP/unloaded"
+expect 0 "$LARDER" doctor "$pid"
+has '^look  malloc +the program links libjemalloc; Larder is not mapped'
+# Two that are preloaded: only one can be the malloc.
+LD_PRELOAD=$other "$LARDER" run "$TMP/program" 20 0 >"$TMP/both" 2>&1 &
+pid=$!
+PIDS+=("$pid")
+wait_for 20 grep -q ready "$TMP/both"
+expect 0 "$LARDER" doctor "$pid"
+has '^look  malloc +mapped, besides Larder: libjemalloc'
 expect 1 "$LARDER" doctor 2147483647
 expect 2 "$LARDER" doctor one
 echo ok

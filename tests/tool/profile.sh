@@ -128,4 +128,13 @@ expect 2 "$LARDER" profile --kind growth $$
 LARDER_LEAK_CHECK=1 LARDER_PROFILE_INTERVAL=8K expect 0 "$TMP/planted" "$TMP/raw"
 has '^larder: not freed at exit: ' err
 has '^  (1[789]|2[01])\.[0-9] MiB in [0-9]+ blocks, allocated by$' err
+has_not 'no allocation was sampled' err
+
+# Where nothing was sampled it says why.
+LARDER_LEAK_CHECK=1 LARDER_PROFILE_INTERVAL=1T expect 0 "$TMP/planted" "$TMP/raw"
+has '^larder: no allocation was sampled: .*LARDER_PROFILE_INTERVAL is 1 TiB' err
+expect 0 "$LARDER" profile --raw "$TMP/raw"
+has 'nothing was sampled'
+LARDER_LEAK_CHECK=1 LARDER_HARDENED=1 expect 0 "$TMP/planted" "$TMP/raw"
+has '^larder: no allocation was sampled: LARDER_HARDENED=1 has no samples' err
 echo ok

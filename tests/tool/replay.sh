@@ -46,6 +46,9 @@ has '^larder +[0-9]'
 expect 1 "$LARDER" replay "$TMP/calls"
 has 'no recording' err
 expect 1 "$LARDER" replay --lib "$TMP/missing" "$TMP/work"
+expect 1 "$LARDER" replay --lib nosuch.so "$TMP/work"
+has "^larder: the loader cannot use 'nosuch.so': cannot open shared object file" err
+[ "$(wc -l <"$TMP/err")" -eq 1 ] || fail "not one line"
 expect 1 "$LARDER" replay --opt thp=sometimes "$TMP/work"
 has "option thp cannot be 'sometimes'" err
 expect 2 "$LARDER" replay

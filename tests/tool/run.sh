@@ -39,6 +39,8 @@ has_not ran
 expect 2 "$LARDER" run --opt heap_limt=1G echo ran
 has "no option 'heap_limt'; the nearest is 'heap_limit'" err
 expect 2 "$LARDER" run --opt thp echo ran
+expect 2 "$LARDER" run --preset memroy true
+has "no preset 'memroy', the nearest is 'memory'" err
 expect 2 "$LARDER" run --preset fast echo ran
 has 'latency' err
 expect 2 "$LARDER" run --nonsense true

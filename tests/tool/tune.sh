@@ -25,6 +25,9 @@ assert best["command"].endswith(" -- PROGRAM") and all(k.startswith("LARDER_") f
         "$TMP/out" || fail "the JSON is not as it should be"
 fi
 
+expect 1 "$LARDER" run --trace "$TMP/little" -- sh -c 'exit 1'
+expect 1 "$LARDER" tune "$TMP/little"
+has 'has too little in it: [0-9]+ calls' err
 expect 1 "$LARDER" tune "$TMP/calls"
 expect 2 "$LARDER" tune --for beauty "$TMP/trace"
 expect 2 "$LARDER" tune

@@ -147,12 +147,15 @@ END_TEST
 START_TEST(test_option_table__flags) {
     static const char *const yes[] = {"1", "yes", "y", "on", "true", "t", "TRUE", "On", "Y"};
     static const char *const no[] = {"0", "no", "n", "off", "false", "f", "FALSE", "Off", "N"};
-    static const char *const neither[] = {"", "2", "-1", "o", "yess", "1 ", " 1", "01", "enable"};
+    static const char *const neither[] = {"", "o", "yess", "1 ", " 1", "1x", "1.5", "-", "enable"};
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) {
         expect_read(LR_OPTION_stats, yes[i], LR_OPTION_GOOD, 1);
         expect_read(LR_OPTION_stats, no[i], LR_OPTION_GOOD, 0);
         expect_read(LR_OPTION_stats, neither[i], LR_OPTION_NOT_UNDERSTOOD, untouched);
     }
+    expect_read(LR_OPTION_stats, "2", LR_OPTION_OUT_OF_RANGE, 1);
+    expect_read(LR_OPTION_verbose, "2", LR_OPTION_OUT_OF_RANGE, 1);
+    expect_read(LR_OPTION_stats, "-1", LR_OPTION_OUT_OF_RANGE, 0);
 }
 END_TEST
 

@@ -280,6 +280,35 @@ START_TEST(test_options_environment__verbose_process_shows_all_options) {
 }
 END_TEST
 
+START_TEST(test_options_environment__hardened_process_shows_what_has_an_effect) {
+    char *environment[] = {(char[]){"LARDER_TEST_SHOW_OPTIONS=1"}, (char[]){"LARDER_VERBOSE=2"},
+                           (char[]){"LARDER_HARDENED=1"},          (char[]){"LARDER_PROFILE=1"},
+                           (char[]){"LARDER_BATCH_MAX=8"},         NULL};
+    char output[8192];
+    run_afresh(environment, output, sizeof output);
+    EXPECT(strstr(output,
+                  "larder: value out of range LARDER_VERBOSE=\"2\", accepted 0 or 1; using 1\n"
+                  "larder: options in effect\n") == output);
+    EXPECT(strstr(output, "\n  LARDER_ON_ERROR ") != NULL);
+    EXPECT(strstr(output, "\n  LARDER_BATCH_MAX ") == NULL);
+    EXPECT(strstr(output, "\n  LARDER_SCAVENGE_RATE ") == NULL);
+    EXPECT(strstr(output, "\nlarder: without effect because of LARDER_HARDENED: "
+                          "LARDER_BATCH_MAX, LARDER_PROFILE\n") != NULL);
+}
+END_TEST
+
+START_TEST(test_options_environment__a_limit_too_small_to_live_on_is_told_of) {
+    char *environment[] = {(char[]){"LARDER_TEST_SHOW_OPTIONS=1"}, (char[]){"LARDER_HEAP_LIMIT=1K"},
+                           NULL};
+    char output[8192];
+    run_afresh(environment, output, sizeof output);
+    EXPECT(strstr(output, "larder: LARDER_HEAP_LIMIT is 1 KiB: requests fail ") == output);
+    environment[1] = (char[]){"LARDER_HEAP_LIMIT=1M"};
+    run_afresh(environment, output, sizeof output);
+    EXPECT(strstr(output, "requests fail") == NULL);
+}
+END_TEST
+
 Suite *lr_suite(void) {
     Suite *suite = suite_create("options_environment");
     test_add(suite, test_options_environment__empty_environment_gives_the_defaults);
@@ -289,5 +318,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_options_environment__own_name_wins_over_alias_and_first_over_second);
     test_add(suite, test_options_environment__process_takes_its_environment_and_warns_once);
     test_add(suite, test_options_environment__verbose_process_shows_all_options);
+    test_add(suite, test_options_environment__hardened_process_shows_what_has_an_effect);
+    test_add(suite, test_options_environment__a_limit_too_small_to_live_on_is_told_of);
     return suite;
 }
