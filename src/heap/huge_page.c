@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/attr.h"
 #include "base/bits.h"
 #include "base/fail.h"
 #include "os/os.h"
@@ -18,7 +19,7 @@ static uint64_t word_mask(unsigned w, unsigned first, unsigned last) {
 }
 
 // First position at or after `from` whose bit equals `value` in map; 256 if none.
-static unsigned next_bit(const uint64_t map[WORDS], unsigned from, bool value) {
+static LR_ALWAYS_INLINE unsigned next_bit(const uint64_t map[WORDS], unsigned from, bool value) {
     for (unsigned w = from / 64; w < WORDS; w++) {
         uint64_t word = value ? map[w] : ~map[w];
         if (w == from / 64) {
@@ -32,7 +33,7 @@ static unsigned next_bit(const uint64_t map[WORDS], unsigned from, bool value) {
 }
 
 // Where the run of free pages that reaches up to `end` begins; `end` if the page below is used.
-static unsigned run_start(const uint64_t used[WORDS], unsigned end) {
+static LR_ALWAYS_INLINE unsigned run_start(const uint64_t used[WORDS], unsigned end) {
     for (unsigned w = (end + 63) / 64; w-- > 0;) {
         uint64_t word = used[w] & word_mask(w, 0, end);
         if (word != 0) {
