@@ -14,7 +14,11 @@
 #include "tool/proc.h"
 #include "tool/tool.h"
 
-enum { TEXT = 512, MAPS_DEFAULT = 65530 };
+enum {
+    TEXT = 512,
+    MAPS_DEFAULT = 65530,
+    HEAP_LEAST = 64 << 10, // what Larder may hold for itself
+};
 
 static struct {
     bool json;
@@ -205,40 +209,40 @@ static void look_at_limits(pid_t pid) {
     }
 }
 
-// Whether LD_PRELOAD, as the process began, names the library.
-static bool is_preloaded(pid_t pid, const char *library) {
-    char path[64];
-    char *line = NULL;
-    size_t room = 0;
-    bool found = false;
-    snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
-    FILE *stream = fopen(path, "re");
-    while (stream != NULL && !found && getdelim(&line, &room, '\0', stream) > 0) {
-        found = strncmp(line, "LD_PRELOAD=", 11) == 0 && strstr(line, library) != NULL;
+// Whether blocks of the program lie in Larder's heap.
+static bool has_heap(pid_t pid) {
+    static struct page_view view;
+    struct page_link link;
+    struct page_answer answer;
+    if (lr_page_open(pid, &link, true) != TOOL_OK) {
+        return false;
     }
-    free(line);
-    if (stream != NULL) {
-        fclose(stream);
-    }
-    return found;
+    (void)lr_page_ask(&link, LARDER_PAGE_REFRESH, "", "", &answer);
+    const bool has =
+        lr_page_read(&link, &view) == NULL && view.report.stats.live_bytes > HEAP_LEAST;
+    lr_page_close(&link);
+    return has;
 }
 
-// Which allocators are mapped.
+// Which allocators are mapped. The environment does not tell whether Larder was preloaded: programs
+// write over it. The loader searches in the order in which it maps, from high addresses down.
 static void look_at_malloc(pid_t pid) {
     static const char *const others[] = {"libjemalloc", "libtcmalloc", "libmimalloc",
                                          "libhoard",    "librpmalloc", "libsnmallocshim"};
     char path[64];
     char line[4096];
     char found[TEXT] = "";
-    bool preloaded = false; // one of them
+    bool first = false; // Larder is mapped above all others
     snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
     FILE *stream = fopen(path, "re");
     while (stream != NULL && fgets(line, sizeof line, stream) != NULL) {
+        first |= strstr(line, "/liblarder") != NULL;
         for (unsigned i = 0; i < sizeof others / sizeof *others; i++) {
-            if (strstr(line, others[i]) != NULL && strstr(found, others[i]) == NULL) {
+            const bool is_other = strstr(line, others[i]) != NULL;
+            first &= !is_other;
+            if (is_other && strstr(found, others[i]) == NULL) {
                 const size_t length = strlen(found);
                 snprintf(found + length, sizeof found - length, " %s", others[i]);
-                preloaded |= is_preloaded(pid, others[i]);
             }
         }
     }
@@ -248,21 +252,22 @@ static void look_at_malloc(pid_t pid) {
     }
     fclose(stream);
     const bool larder = lr_proc_uses_larder(pid);
-    if (found[0] != '\0' && larder && !preloaded && is_preloaded(pid, "liblarder")) {
-        // Redis asks jemalloc about its heap, and to defragment it.
-        say("malloc", NULL,
-            "Larder's, which is preloaded; the program links%s too, whose malloc it does not get "
-            "and whose own figures and controls say nothing of this heap",
-            found);
-    } else if (found[0] != '\0' && !larder && !preloaded) {
-        say("malloc", "start it with `larder run`: what is preloaded comes first",
-            "the program links%s; Larder is not mapped", found);
-    } else if (found[0] != '\0') {
-        say("malloc", "the first in LD_PRELOAD or in link order defines malloc: leave one",
-            "mapped%s:%s", larder ? ", besides Larder" : "", found);
-    } else {
+    if (found[0] == '\0') {
         say("malloc", larder ? NULL : "start it with `larder run`",
             larder ? "Larder's" : "libc's or the program's own; Larder is not mapped");
+    } else if (!larder) {
+        say("malloc", "start it with `larder run`: what is preloaded comes first",
+            "Larder is not mapped;%s is", found);
+    } else if (first || has_heap(pid)) {
+        // Redis asks jemalloc about its heap, and to defragment it.
+        say("malloc", NULL,
+            "Larder's;%s is mapped too, as of a program linked with it: its malloc is not used, "
+            "and "
+            "its own figures and controls say nothing of this heap",
+            found);
+    } else {
+        say("malloc", "the first in LD_PRELOAD or in link order defines malloc: put Larder first",
+            "mapped, besides Larder:%s", found);
     }
 }
 

@@ -36,9 +36,31 @@ rows = {r["subject"]: r for r in json.load(open(sys.argv[1]))}
 assert rows["environment"]["advice"] and not rows["malloc"]["advice"], rows' "$TMP/out" ||
         fail "the JSON is not as it should be"
 fi
-# A program that was linked with another malloc: the preloaded one serves it. Only the name counts.
+# A program that was linked with another malloc: the preloaded one serves it.
 other=$TMP/libjemalloc.so.2
-echo 'int other_malloc(void) { return 1; }' >"$TMP/other.c"
+cat >"$TMP/other.c" <<'END'
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+static char *memory;
+static atomic_size_t used;
+void *malloc(size_t size) {
+    if (memory == NULL) { // there are no threads yet
+        memory = mmap(NULL, 256 << 20, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    }
+    size_t *block = (void *)(memory + atomic_fetch_add(&used, (size + 31) & ~(size_t)15));
+    *block = size;
+    return block + 2;
+}
+void *calloc(size_t count, size_t size) { return malloc(count * size); }
+void *realloc(void *p, size_t size) {
+    void *block = malloc(size);
+    size_t before = p != NULL ? ((size_t *)p)[-2] : 0;
+    return p != NULL ? memcpy(block, p, before < size ? before : size) : block;
+}
+void free(void *p) { (void)p; }
+size_t malloc_usable_size(void *p) { return ((size_t *)p)[-2]; }
+END
 ${CC:-cc} -shared -fPIC -o "$other" "$TMP/other.c"
 compile program -Wl,--no-as-needed "$other"
 "$LARDER" run "$TMP/program" 20 0 >"$TMP/linked" 2>&1 &
@@ -46,15 +68,16 @@ pid=$!
 PIDS+=("$pid")
 wait_for 20 grep -q ready "$TMP/linked"
 expect 0 "$LARDER" doctor "$pid"
-has "^ok    malloc +Larder's, which is preloaded; the program links libjemalloc too"
+has "^ok    malloc +Larder's; libjemalloc is mapped too"
 "$TMP/program" 20 0 >"$TMP/unloaded" 2>&1 &
 pid=$!
 PIDS+=("$pid")
 wait_for 20 grep -q ready "$TMP/unloaded"
 expect 0 "$LARDER" doctor "$pid"
-has '^look  malloc +the program links libjemalloc; Larder is not mapped'
-# Two that are preloaded: only one can be the malloc.
-LD_PRELOAD=$other "$LARDER" run "$TMP/program" 20 0 >"$TMP/both" 2>&1 &
+has '^look  malloc +Larder is not mapped; libjemalloc is'
+# Two that are preloaded, the other first.
+library=$(dirname "$LARDER")/liblarder.so.0
+LD_PRELOAD=$other:$library "$TMP/program" 20 0 >"$TMP/both" 2>&1 &
 pid=$!
 PIDS+=("$pid")
 wait_for 20 grep -q ready "$TMP/both"
