@@ -7,7 +7,7 @@
 //
 // Spans of small blocks are soon touched all over, those of larger ones perhaps not. Until it is
 // known that they are (thp.h), they stay apart: what the kernel is asked to back whole is begun by
-// small blocks, and larger ones go there only if there is no other room in the pools.
+// spans that are touched, and others go there only if there is no other room in the pools.
 #include "heap/filler.h"
 
 #include <string.h>
@@ -23,10 +23,16 @@ enum { FILL_LISTS = LR_PAGES_PER_HUGE, FILL_WORDS = FILL_LISTS / 64 };
 enum fill_kind {
     FILL_DIRTY = RUN_DIRTY,
     FILL_CLEAN = RUN_CLEAN,
-    FILL_DENSE, // dirty, in one that is backed whole and was begun by small blocks
+    FILL_DENSE, // dirty, in one that is backed whole and was begun by spans that are touched
+    FILL_APART, // clean, in one that was begun by others
     FILL_KINDS,
 };
-enum { DIRTY = 1U << FILL_DIRTY, CLEAN = 1U << FILL_CLEAN, DENSE = 1U << FILL_DENSE };
+enum {
+    DIRTY = 1U << FILL_DIRTY,
+    CLEAN = 1U << FILL_CLEAN,
+    DENSE = 1U << FILL_DENSE,
+    APART = 1U << FILL_APART,
+};
 
 // Partly used huge pages by the length of their longest free run (1 to 255).
 struct fill_set {
@@ -49,8 +55,8 @@ static struct {
     struct fill_set fill[FILL_KINDS];
     size_t holes[HOLES]; // dirty free pages of partly used huge pages
     size_t thp_borders;  // places where what the kernel was told changes: it splits a mapping there
-    uint32_t larger;     // huge page that a span of larger blocks began last; 0: none
-} filler;                // guarded by: lr_span_heap_lock
+    uint32_t begun[LR_THP_KINDS]; // huge page that such a span began last; 0: none
+} filler;                         // guarded by: lr_span_heap_lock
 
 struct span_heap_counts lr_filler_counts; // guarded by: lr_span_heap_lock
 
@@ -75,8 +81,10 @@ static unsigned dirty_free_pages(const struct huge_page *huge) {
 static void fill_link(uint32_t number) {
     struct huge_page *huge = huge_at(number);
     unsigned free_pages = LR_PAGES_PER_HUGE - huge->used_count;
+    bool apart = !huge->dense && lr_thp_mode() == LR_THP_MODE_ASKING;
+    enum fill_kind clean = apart ? FILL_APART : FILL_CLEAN;
     enum fill_kind dirty = huge->dense && huge->thp == HUGE_ASKED ? FILL_DENSE : FILL_DIRTY;
-    huge->list = (uint8_t)(huge->clean_count * 2U > free_pages ? FILL_CLEAN : dirty);
+    huge->list = (uint8_t)(huge->clean_count * 2U > free_pages ? clean : dirty);
     struct fill_set *set = &filler.fill[huge->list];
     huge->prev = 0;
     huge->next = set->head[huge->longest];
@@ -184,13 +192,21 @@ void lr_filler_give(size_t first, size_t pages, bool clean) {
 enum {
     // A process may have 65,530 mappings, and most are for the program.
     THP_BORDERS_MOST = 8192,
-    // Of a span. Larger ones are buffers of which some are touched here and there only: fifty of
-    // 64 to 512 KiB with a byte written to each keep 9 MiB resident, and 31 if they begin huge
-    // pages that are asked for.
-    THP_PAGES_MOST = (256 << 10) >> LR_PAGE_SHIFT,
-    // Of a span of small blocks: of up to 9 KiB, but for one class.
-    DENSE_PAGES_MOST = 9,
+    // Pages of the longest span of a kind; but for one class those of blocks of up to 9 and 64 KiB.
+    SMALL_PAGES_MOST = 9,
+    LARGER_PAGES_MOST = (256 << 10) >> LR_PAGE_SHIFT,
+    BUFFERS_PAGES_MOST = (512 << 10) >> LR_PAGE_SHIFT,
 };
+
+static enum lr_thp_kind kind_of(size_t pages) {
+    if (pages <= SMALL_PAGES_MOST) {
+        return LR_THP_SMALL;
+    }
+    if (pages <= LARGER_PAGES_MOST) {
+        return LR_THP_LARGER;
+    }
+    return pages <= BUFFERS_PAGES_MOST ? LR_THP_BUFFERS : LR_THP_LARGE;
+}
 
 // A partly used huge page of one of the kinds (a bit each) that has a free run of at least `pages`;
 // 0 if none.
@@ -221,23 +237,19 @@ struct search {
     enum run_kind run; // if there are no kinds
 };
 enum { SEARCHES = 5 };
-static const struct search together[SEARCHES] = {
-    {DIRTY | DENSE, 0}, {0, RUN_DIRTY}, {CLEAN, 0}, {0, RUN_CLEAN}, {0, RUN_CLEAN}};
-static const struct search small_apart[SEARCHES] = {
-    {DIRTY | DENSE, 0}, {0, RUN_DIRTY}, {0, RUN_CLEAN}, {CLEAN, 0}, {CLEAN, 0}};
-static const struct search larger_apart[SEARCHES] = {
-    {DIRTY, 0}, {0, RUN_DIRTY}, {CLEAN, 0}, {0, RUN_CLEAN}, {DENSE, 0}};
+static const struct search for_touched[SEARCHES] = {
+    {DIRTY | DENSE, 0}, {0, RUN_DIRTY}, {CLEAN, 0}, {0, RUN_CLEAN}, {APART, 0}};
+static const struct search for_others[SEARCHES] = {
+    {DIRTY, 0}, {0, RUN_DIRTY}, {CLEAN | APART, 0}, {0, RUN_CLEAN}, {DENSE, 0}};
 
-static const struct search *searches(size_t pages) {
-    if (lr_thp_mode() != LR_THP_MODE_ASKING || lr_thp_larger_filled()) {
-        return together;
-    }
-    return pages <= DENSE_PAGES_MOST ? small_apart : larger_apart;
+// Large blocks take what buffers would.
+static bool are_touched(size_t pages) {
+    return lr_thp_filled((enum lr_thp_kind)lr_min(kind_of(pages), LR_THP_BUFFERS));
 }
 
 // Finds room for less than a huge page; the page number, 0 if there is none.
 static size_t find_part(unsigned pages, unsigned align) {
-    const struct search *search = searches(pages);
+    const struct search *search = are_touched(pages) ? for_touched : for_others;
     unsigned wanted = pages + align - 1;
     for (unsigned i = 0; i < SEARCHES; i++) {
         uint32_t number;
@@ -281,24 +293,28 @@ static bool note_thp(uint32_t number, enum huge_thp told) {
     return true;
 }
 
-// A span of larger blocks begins the huge page. What was begun so before is mostly full now, and
-// shows whether such blocks are touched.
-static void note_larger(uint32_t number, enum lr_thp_mode mode, struct filler_place *place) {
-    uint32_t before = filler.larger;
-    filler.larger = number;
-    // Not one that small blocks have begun since.
-    if (mode == LR_THP_MODE_ASKING && before != 0 && !huge_at(before)->dense) {
+// A span of which it is not known whether it is touched begins the huge page. What the last such
+// span began is mostly full now, and shows it.
+static void note_begun(uint32_t number, enum lr_thp_kind kind, struct filler_place *place) {
+    uint32_t before = filler.begun[kind];
+    filler.begun[kind] = number;
+    // Not one that others have begun since.
+    if (lr_thp_mode() == LR_THP_MODE_ASKING && before != 0 && !huge_at(before)->dense) {
         place->look = before;
         place->look_pages = huge_at(before)->used_count;
+        place->look_kind = kind;
     }
 }
 
 // True if spans of this length are worth a whole huge page, of which they take the first pages.
 // Behind the end of a large block at most an eighth of its length becomes resident.
-static bool wants_whole(size_t pages) {
+static bool wants_whole(enum lr_thp_kind kind, size_t pages, enum lr_thp_mode mode) {
+    if (kind != LR_THP_LARGE && (mode == LR_THP_MODE_WHOLE || lr_thp_filled(kind))) {
+        return true;
+    }
     size_t rest = LR_PAGES_PER_HUGE - pages % LR_PAGES_PER_HUGE;
-    return pages <= THP_PAGES_MOST ||
-           (lr_thp_large_filled(pages) && (pages < LR_PAGES_PER_HUGE || rest <= pages / 8));
+    return kind >= LR_THP_BUFFERS && lr_thp_large_filled(pages) &&
+           (pages < LR_PAGES_PER_HUGE || rest <= pages / 8);
 }
 
 // True if the kernel has to be told to change what it does with the huge page. Where it backs all
@@ -333,11 +349,10 @@ static bool begin_huge_page(uint32_t number, size_t pages, struct filler_place *
     if (huge->clean_count != LR_PAGES_PER_HUGE) {
         return false;
     }
-    bool wanted = wants_whole(pages);
-    if (mode != LR_THP_MODE_WHOLE && pages > DENSE_PAGES_MOST && pages <= THP_PAGES_MOST &&
-        !lr_thp_larger_filled()) {
-        note_larger(number, mode, place);
-        wanted = false;
+    enum lr_thp_kind kind = kind_of(pages);
+    bool wanted = wants_whole(kind, pages, mode);
+    if (!wanted && kind != LR_THP_LARGE) {
+        note_begun(number, kind, place);
     }
     if (mode == LR_THP_MODE_SMALL) {
         return false;
@@ -366,11 +381,17 @@ static void take_begun(size_t first, size_t pages, size_t span_pages, struct fil
     }
     uint32_t last = (uint32_t)(end / LR_PAGES_PER_HUGE);
     if (behind != 0 && huge_at(last)->used_count == 0) {
-        huge_at(last)->dense = span_pages <= DENSE_PAGES_MOST;
+        huge_at(last)->dense = are_touched(span_pages);
         populated = begin_huge_page(last, span_pages, place) ? lr_min(behind, pages) : 0;
     }
     place->clean = take_for_span(first, pages) + populated;
     lr_filler_counts.taken_clean += populated;
+    if (place->begun.count != 0 && place->begun.whole) {
+        place->rest = end;
+        place->rest_pages = LR_PAGES_PER_HUGE - behind;
+        take_range(place->rest, place->rest_pages);
+        lr_filler_counts.claimed_pages += place->rest_pages;
+    }
 }
 
 struct filler_place lr_filler_take(size_t pages, size_t align) {

@@ -5,6 +5,7 @@
 #define LARDER_HEAP_FILLER_H
 
 #include "heap/span_heap.h"
+#include "heap/thp.h"
 
 // What of struct span_heap_counts is about pages is kept here, the rest in span_heap.c.
 extern struct span_heap_counts lr_filler_counts LR_HIDDEN;
@@ -21,8 +22,11 @@ struct filler_place {
     size_t clean; // of its pages, those that were clean
     // Of its whole huge pages, and of one that is begun; `count` 0: nothing.
     struct filler_tell whole, begun;
+    size_t rest;       // page: the rest of what is begun is claimed until the kernel was told, or
+    size_t rest_pages; // who touches it before gets a small page, and with it all of the huge page
     uint32_t look;     // huge page whose residency says how spans like this one are used; 0: none
     size_t look_pages; // used in it
+    enum lr_thp_kind look_kind;
 };
 
 // Takes `pages` pages that begin at a multiple of `align` (a power of two), for a user of the heap.

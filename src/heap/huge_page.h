@@ -36,7 +36,7 @@ struct huge_page {
     uint32_t prev;
     uint32_t run;  // HUGE_FREE: huge pages in the run, valid at its first and last member
     uint8_t tag;   // HUGE_FREE: the run is clean; valid at its first and last member
-    uint8_t dense; // the span that was first in it is one of small blocks, filler.c
+    uint8_t dense; // the span that was first in it is of a kind that is touched, filler.c
     uint8_t thp;   // enum huge_thp
     uint8_t hole;  // HUGE_PARTIAL: what its free pages count as, filler.c
 };

@@ -21,7 +21,8 @@ enum {
     // Less free memory than this does not wake a sleeping thread.
     WAKE_PAGES = 64,
     FALLING_PAGES = LR_PAGES_PER_HUGE, // so many returned in a tick: more may follow
-    HURRY_PAGES = 1024,                // so many more became free since the last tick
+    WORTH_PART = 8, // of the pages in use are free: from there on huge pages are broken under load
+    HURRY_PAGES = 1024, // so many more became free since the last tick
 };
 
 #define MS_NS ((uint64_t)1000000)
@@ -159,6 +160,9 @@ static bool return_surplus(uint64_t now_ns) {
         return true;
     }
     enum lr_breaks breaks = lr_scavenger_breaks();
+    if (breaks == LR_BREAK_SPARSE && counts.free_dirty_pages < counts.used_pages / WORTH_PART) {
+        breaks = LR_BREAK_NONE;
+    }
     size_t released = lr_release_pages(lr_min(counts.free_dirty_pages - keep, allowed), breaks);
     scavenger.account_pages -= (int64_t)released;
     lr_demand_note_released(&scavenger.demand, released);

@@ -49,7 +49,7 @@ static bool take_locked(struct page_request *request) {
     counts->large_pages += request->large ? request->pages : 0;
     lr_scavenger_note_used(counts->used_pages);
     request->held = held_with(0);
-    request->dirty = counts->free_dirty_pages;
+    request->dirty = counts->free_dirty_pages + place->rest_pages;
     return true;
 }
 
@@ -120,8 +120,6 @@ static char *huge_address(uint32_t number) {
 // Without a lock: see struct filler_place.
 static void tell(const struct filler_tell *tell) {
     if (tell->count != 0) {
-        // Whoever touches another span of it before gets a small page, and the kernel may still
-        // make it whole in the background.
         lr_os_huge_pages(huge_address(tell->first), tell->count * LR_HUGE_BYTES, tell->whole);
     }
 }
@@ -129,8 +127,12 @@ static void tell(const struct filler_tell *tell) {
 static void advise(const struct filler_place *place) {
     tell(&place->whole);
     tell(&place->begun);
+    if (place->rest_pages != 0) {
+        lr_span_heap_return_range(place->rest, place->rest_pages, false);
+    }
     if (place->look != 0) {
-        lr_thp_look_at_larger(huge_address(place->look), place->look_pages << LR_PAGE_SHIFT);
+        lr_thp_look_at(place->look_kind, huge_address(place->look),
+                       place->look_pages << LR_PAGE_SHIFT);
     }
 }
 

@@ -20,7 +20,7 @@ enum {
 // Relaxed: a stale value only means that a huge page is backed by small pages.
 static atomic_u32 mode;
 static atomic_u32 decided;
-static atomic_u32 larger_filled; // 1: see lr_thp_larger_filled()
+static atomic_u32 kind_filled[LR_THP_KINDS] = {[LR_THP_SMALL] = 1}; // 1: see lr_thp_filled()
 
 enum lr_thp_mode lr_thp_mode(void) { return (enum lr_thp_mode)lr_load_relaxed(&mode); }
 
@@ -42,12 +42,12 @@ void lr_thp_decide(size_t pool_bytes) {
     }
 }
 
-bool lr_thp_larger_filled(void) { return lr_load_relaxed(&larger_filled) != 0; }
+bool lr_thp_filled(enum lr_thp_kind kind) { return lr_load_relaxed(&kind_filled[kind]) != 0; }
 
-void lr_thp_look_at_larger(void *huge, size_t used_bytes) {
+void lr_thp_look_at(enum lr_thp_kind kind, void *huge, size_t used_bytes) {
     size_t resident = lr_os_touched_bytes(huge, LR_HUGE_BYTES);
     if (resident >= used_bytes / 2 && used_bytes >= LR_HUGE_BYTES / 2) {
-        lr_store_relaxed(&larger_filled, 1);
+        lr_store_relaxed(&kind_filled[kind], 1);
     }
 }
 

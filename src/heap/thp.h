@@ -15,15 +15,24 @@ enum lr_thp_mode {
     LR_THP_MODE_WHOLE,  // all of them
 };
 
+// Spans, by how surely they are touched all over soon after they were taken.
+enum lr_thp_kind {
+    LR_THP_SMALL,   // blocks of up to 9 KiB: always
+    LR_THP_LARGER,  // blocks of up to 64 KiB
+    LR_THP_BUFFERS, // blocks of up to 512 KiB
+    LR_THP_LARGE,   // larger ones: see lr_thp_large_filled()
+    LR_THP_KINDS,
+};
+
 // The heap has grown to `pool_bytes`. Takes the system's settings into account (one file read,
 // once).
 void lr_thp_decide(size_t pool_bytes);
 enum lr_thp_mode lr_thp_mode(void);
-// True once half of a huge page that was filled by blocks of more than 9 KiB was resident: the
-// program touches most of them.
-bool lr_thp_larger_filled(void);
+// True if spans of the kind are known to be touched: once half of a huge page that they filled was
+// resident.
+bool lr_thp_filled(enum lr_thp_kind kind);
 // Looks at such a huge page, of which `used_bytes` are used: one system call, no lock.
-void lr_thp_look_at_larger(void *huge, size_t used_bytes);
+void lr_thp_look_at(enum lr_thp_kind kind, void *huge, size_t used_bytes);
 // True once large blocks of about this size were filled: huge pages would not have made much more
 // of them resident.
 bool lr_thp_large_filled(size_t pages);

@@ -35,8 +35,10 @@ static inline void start_heap(size_t window_bytes) { start_heap_with("never", wi
 static inline void find_larger_filled(void) {
     static char huge[LR_HUGE_BYTES] __attribute__((aligned(LR_HUGE_BYTES)));
     memset(huge, 1, sizeof huge);
-    lr_thp_look_at_larger(huge, sizeof huge);
-    EXPECT(lr_thp_larger_filled());
+    for (unsigned kind = LR_THP_LARGER; kind <= LR_THP_BUFFERS; kind++) {
+        lr_thp_look_at(kind, huge, sizeof huge);
+        EXPECT(lr_thp_filled(kind));
+    }
 }
 
 static inline size_t pool_pages(void) { return lr_pool_bytes() >> LR_PAGE_SHIFT; }

@@ -137,6 +137,39 @@ START_TEST(test_scavenger_pace__load_keeps_huge_pages_whole) {
 }
 END_TEST
 
+// Huge pages of which most is free are broken up under load once an eighth of the heap would be
+// gained.
+START_TEST(test_scavenger_pace__load_breaks_up_for_an_eighth) {
+    enum { HUGE = 32, HOLE = WHOLE * 3 / 4, FEW = 4 };
+    struct span *holes[HUGE];
+    still_clock_start();
+    start_with("auto", TICKS_A_DELAY * 50, 16 * LR_GIB);
+    if (lr_os_thp() != LR_OS_THP_ASKED)
+        TEST_SKIP("huge pages cannot be asked for here");
+    find_larger_filled();
+    EXPECT(lr_span_alloc_large((size_t)16 * WHOLE, 1) != NULL);
+    for (unsigned i = 0; i < HUGE; i++) {
+        EXPECT(lr_span_alloc_small(WHOLE - HOLE, 4, 1, 32) != NULL);
+        holes[i] = lr_span_alloc_small(HOLE, 4, 1, 32);
+        EXPECT(holes[i] != NULL);
+    }
+    for (unsigned i = 0; i < HUGE; i++) {
+        lr_span_free(holes[i]);
+        for (unsigned tick = 0; i + 1 == FEW && tick < 200; tick++) {
+            lr_span_free(lr_span_alloc_small(WHOLE - HOLE, 4, 1, 32));
+            still_clock_advance(50);
+        }
+        if (i < FEW)
+            EXPECT_UINT(lr_release_counts().pages, ==, 0);
+    }
+    for (unsigned tick = 0; tick < 200; tick++) {
+        lr_span_free(lr_span_alloc_small(WHOLE - HOLE, 4, 1, 32));
+        still_clock_advance(50);
+    }
+    EXPECT_UINT(lr_release_counts().pages, >, HUGE / 2 * HOLE);
+}
+END_TEST
+
 // Frees `bytes` and looks at what went back by when, until half of it has.
 static void expect_rate(uint64_t rate, size_t bytes) {
     start_still(TICKS_A_DELAY * 20, rate); // a tick every 20 ms
@@ -230,6 +263,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_scavenger_pace__recent_demand_is_kept);
     test_add(suite, test_scavenger_pace__surplus_over_the_demand_goes);
     test_add(suite, test_scavenger_pace__load_keeps_huge_pages_whole);
+    test_add(suite, test_scavenger_pace__load_breaks_up_for_an_eighth);
     test_add(suite, test_scavenger_pace__rate);
     test_add(suite, test_scavenger_pace__low_rate);
     test_add(suite, test_scavenger_pace__little_cpu);

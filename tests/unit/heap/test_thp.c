@@ -8,7 +8,7 @@
 #include "heap/release.h"
 #include "heap_test.h"
 
-enum { WHOLE = LR_PAGES_PER_HUGE, SMALL_OBJECTS = 4, ASKED_MOST = 32 };
+enum { WHOLE = LR_PAGES_PER_HUGE, SMALL_OBJECTS = 4, LARGER = 32, BUFFERS = 64 };
 
 struct mappings {
     size_t count;
@@ -86,13 +86,13 @@ START_TEST(test_thp__large_blocks_are_not_asked_for) {
     struct span *const span = lr_span_alloc_large((size_t)5 * WHOLE + 3, 1);
     EXPECT(span->zeroed);
     take(WHOLE - 3);
-    take(ASKED_MOST + 1);
+    take(BUFFERS + 1);
     EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
     EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 0);
-    take(WHOLE - ASKED_MOST - 1);
-    take(ASKED_MOST);
+    take(WHOLE - BUFFERS - 1);
+    take(BUFFERS);
     EXPECT_UINT(look_at_mappings().asked_bytes, ==, LR_HUGE_BYTES);
-    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, WHOLE - ASKED_MOST);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, WHOLE - BUFFERS);
 }
 END_TEST
 
@@ -101,7 +101,7 @@ START_TEST(test_thp__fresh_part_of_a_whole_huge_page_is_zeroed) {
     need_huge_pages();
     find_larger_filled();
     lr_span_alloc_large((size_t)16 * WHOLE, 1);
-    struct span *const span = lr_span_alloc_large(ASKED_MOST, 1);
+    struct span *const span = lr_span_alloc_large(LARGER, 1);
     EXPECT(span->zeroed);
     EXPECT_ZERO(lr_span_start(span), lr_span_bytes(span));
 }
@@ -170,19 +170,19 @@ START_TEST(test_thp__small_blocks_do_not_speak_for_larger_ones) {
     start_heap_with("auto", 0);
     need_huge_pages();
     lr_span_alloc_large((size_t)16 * WHOLE, 1);
-    struct span *larger[WHOLE / ASKED_MOST];
-    for (unsigned i = 0; i < WHOLE / ASKED_MOST; i++)
-        larger[i] = take(ASKED_MOST);
+    struct span *larger[WHOLE / LARGER];
+    for (unsigned i = 0; i < WHOLE / LARGER; i++)
+        larger[i] = take(LARGER);
     const size_t huge = larger[0]->first_page / WHOLE;
-    for (unsigned i = 0; i < WHOLE / ASKED_MOST; i++)
+    for (unsigned i = 0; i < WHOLE / LARGER; i++)
         lr_span_free(larger[i]);
     for (unsigned i = 0; i < WHOLE; i++) {
         struct span *const small = take(1);
         EXPECT_UINT(small->first_page / WHOLE, ==, huge);
         memset(lr_span_start(small), 1, lr_span_bytes(small));
     }
-    EXPECT_UINT(take(ASKED_MOST)->first_page / WHOLE, !=, huge);
-    EXPECT(!lr_thp_larger_filled());
+    EXPECT_UINT(take(LARGER)->first_page / WHOLE, !=, huge);
+    EXPECT(!lr_thp_filled(LR_THP_LARGER));
 }
 END_TEST
 
@@ -223,11 +223,11 @@ START_TEST(test_thp__larger_blocks_stay_apart) {
     need_huge_pages();
     lr_span_alloc_large((size_t)16 * WHOLE, 1);
     take(1);
-    struct span *const larger = take(ASKED_MOST);
+    struct span *const larger = take(LARGER);
     const size_t huge = larger->first_page / WHOLE;
     EXPECT_UINT(larger->first_page % WHOLE, ==, 0);
     EXPECT_UINT(look_at_mappings().asked_bytes, ==, LR_HUGE_BYTES);
-    EXPECT_UINT(take(ASKED_MOST)->first_page / WHOLE, ==, huge);
+    EXPECT_UINT(take(LARGER)->first_page / WHOLE, ==, huge);
     EXPECT_UINT(take(WHOLE / 2)->first_page / WHOLE, ==, huge);
     // Small ones join each other though the room among the larger ones is narrower.
     for (unsigned i = 1; i < WHOLE; i++)
@@ -238,7 +238,7 @@ START_TEST(test_thp__larger_blocks_stay_apart) {
     take(WHOLE / 4);
     lr_span_free(larger);
     EXPECT_UINT(take(1)->first_page / WHOLE, ==, huge);
-    EXPECT_UINT(take(ASKED_MOST - 1)->first_page / WHOLE, ==, huge);
+    EXPECT_UINT(take(LARGER - 1)->first_page / WHOLE, ==, huge);
 }
 END_TEST
 
@@ -256,10 +256,10 @@ START_TEST(test_thp__larger_blocks_join_before_the_heap_grows) {
 }
 END_TEST
 
-// Fills huge pages with larger spans of which each OS page is touched, or the first.
-static void fill_with_larger(bool touched) {
-    for (unsigned i = 0; i < 2 * WHOLE / ASKED_MOST; i++) {
-        struct span *const span = take(ASKED_MOST);
+// Fills huge pages with spans of which each OS page is touched, or the first.
+static void fill_with(size_t pages, bool touched) {
+    for (unsigned i = 0; i < 2 * WHOLE / pages; i++) {
+        struct span *const span = take(pages);
         memset(lr_span_start(span), 1, touched ? lr_span_bytes(span) : 1);
     }
 }
@@ -267,13 +267,13 @@ static void fill_with_larger(bool touched) {
 START_TEST(test_thp__larger_blocks_are_asked_for_once_they_are_touched) {
     start_heap_with("auto", 0);
     need_huge_pages();
-    fill_with_larger(true); // before the heap is large enough
+    fill_with(LARGER, true); // before the heap is large enough
     EXPECT_UINT(lr_thp_mode(), ==, LR_THP_MODE_SMALL);
-    EXPECT(!lr_thp_larger_filled());
+    EXPECT(!lr_thp_filled(LR_THP_LARGER));
     lr_span_alloc_large((size_t)16 * WHOLE, 1);
-    EXPECT(!lr_thp_larger_filled());
-    fill_with_larger(false);
-    EXPECT(lr_thp_larger_filled());
+    EXPECT(!lr_thp_filled(LR_THP_LARGER));
+    fill_with(LARGER, false);
+    EXPECT(lr_thp_filled(LR_THP_LARGER));
     EXPECT_UINT(look_at_mappings().asked_bytes, >=, LR_HUGE_BYTES);
 }
 END_TEST
@@ -284,11 +284,46 @@ START_TEST(test_thp__larger_blocks_that_are_hardly_touched_stay_small) {
     lr_span_alloc_large((size_t)16 * WHOLE, 1);
     const size_t rss = test_rss_bytes();
     for (unsigned i = 0; i < 8; i++)
-        fill_with_larger(false);
-    EXPECT(!lr_thp_larger_filled());
+        fill_with(LARGER, false);
+    EXPECT(!lr_thp_filled(LR_THP_LARGER));
     EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
     if (!TEST_UNDER_TSAN) // whose shadow is resident
         EXPECT_UINT(test_rss_bytes(), <, rss + 4 * LR_MIB);
+}
+END_TEST
+
+// What is known of larger blocks says nothing of buffers, and the other way round.
+START_TEST(test_thp__buffers_speak_for_themselves) {
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
+    fill_with(LARGER, true);
+    EXPECT(lr_thp_filled(LR_THP_LARGER) && !lr_thp_filled(LR_THP_BUFFERS));
+    const size_t asked = look_at_mappings().asked_bytes;
+    for (unsigned i = 0; i < 8; i++)
+        fill_with(BUFFERS, false);
+    EXPECT(!lr_thp_filled(LR_THP_BUFFERS));
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, asked);
+    for (unsigned i = 0; i < 2; i++)
+        fill_with(BUFFERS, true);
+    EXPECT(lr_thp_filled(LR_THP_BUFFERS));
+    EXPECT_UINT(look_at_mappings().asked_bytes, >, asked);
+}
+END_TEST
+
+// Room among spans that are hardly touched is for others like them, as long as the pools have any.
+START_TEST(test_thp__small_blocks_fill_what_is_apart_last) {
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
+    const size_t apart = take(BUFFERS)->first_page / WHOLE;
+    const size_t bytes = lr_pool_bytes();
+    while (expect_counts_add_up().free_clean_pages > WHOLE - BUFFERS)
+        EXPECT_UINT(take(WHOLE / 32)->first_page / WHOLE, !=, apart);
+    while (expect_counts_add_up().free_dirty_pages > 0)
+        take(1);
+    EXPECT_UINT(take(1)->first_page / WHOLE, ==, apart);
+    EXPECT_UINT(lr_pool_bytes(), ==, bytes);
 }
 END_TEST
 
@@ -302,7 +337,7 @@ START_TEST(test_thp__larger_blocks_refuse_what_was_asked_for) {
     lr_span_free(small);
     lr_release_pages(SIZE_MAX, LR_BREAK_ANY);
     EXPECT_UINT(look_at_mappings().asked_bytes, ==, LR_HUGE_BYTES);
-    EXPECT_UINT(take(ASKED_MOST)->first_page / WHOLE, ==, huge);
+    EXPECT_UINT(take(LARGER)->first_page / WHOLE, ==, huge);
     EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
     EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 0);
 }
@@ -449,6 +484,8 @@ Suite *lr_suite(void) {
     test_add(suite, test_thp__larger_blocks_join_before_the_heap_grows);
     test_add(suite, test_thp__larger_blocks_are_asked_for_once_they_are_touched);
     test_add(suite, test_thp__larger_blocks_that_are_hardly_touched_stay_small);
+    test_add(suite, test_thp__buffers_speak_for_themselves);
+    test_add(suite, test_thp__small_blocks_fill_what_is_apart_last);
     test_add(suite, test_thp__larger_blocks_refuse_what_was_asked_for);
     test_add(suite, test_thp__large_blocks_are_asked_for_once_they_are_filled);
     test_add(suite, test_thp__large_blocks_that_grow_are_asked_for);
