@@ -23,6 +23,7 @@
 #include "heap/span_heap.h"
 #include "os/os.h"
 #include "prof/guard.h"
+#include "prof/pace.h"
 #include "prof/sample.h"
 
 static struct lr_lock fork_lock = LR_LOCK_INIT(LR_RANK_FORK);
@@ -156,6 +157,7 @@ static void after_fork_in_child(void) {
     lr_scavenger_after_fork_child();
     lr_channel_after_fork_child();
     lr_guard_after_fork_child();
+    lr_pace_after_fork_child();
     lr_trace_after_fork_child();
     lr_metrics_file_after_fork_child();
     lr_profile_alarm_after_fork_child();

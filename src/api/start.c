@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "api/slow.h"
+#include "base/bits.h"
 #include "cache/idle.h"
 #include "cache/misuse.h"
 #include "cache/size_class.h"
@@ -27,6 +28,7 @@
 #include "prof/dump.h"
 #include "prof/frames.h"
 #include "prof/guard.h"
+#include "prof/pace.h"
 #include "prof/profile.h"
 #include "sync/latency.h"
 #include "sync/lock.h"
@@ -41,13 +43,16 @@ static void serve(void) {
     lr_channel_serve();
     lr_metrics_file_serve();
     lr_profile_alarm_serve();
+    lr_pace_serve();
 }
+
+static uint64_t due_ns(void) { return lr_min(lr_metrics_file_due_ns(), lr_pace_due_ns()); }
 
 // What options switch on and off elsewhere.
 static void follow_options(void) {
     lr_profile_follow_options();
     lr_profile_alarm_follow_options();
-    lr_guard_follow_options();
+    lr_pace_follow_options();
     lr_latency_switch(lr_opt_latency() != 0);
 }
 
@@ -82,7 +87,7 @@ static bool start_locked(void) {
     follow_options();
     follow_trace_fd();
     lr_scavenger_set_service((struct lr_scavenger_service){
-        .publish = lr_channel_publish, .serve = serve, .due_ns = lr_metrics_file_due_ns});
+        .publish = lr_channel_publish, .serve = serve, .due_ns = due_ns});
     return true;
 }
 

@@ -11,7 +11,8 @@
 enum { FETCH_FIRST = 2 };
 
 atomic_u64 lr_sampler_mean;
-static atomic_u32 setting; // counts changes of the mean
+static atomic_u32 setting;  // counts changes of the mean
+static atomic_u32 followed; // one of them that a thread has drawn for
 
 void lr_sampler_set_mean(uint64_t bytes) {
     bool was_on = lr_sampling_on();
@@ -21,6 +22,10 @@ void lr_sampler_set_mean(uint64_t bytes) {
     if (was_on != (bytes != 0)) {
         lr_size_class_set_sampling(bytes != 0);
     }
+}
+
+bool lr_sampler_is_followed(void) {
+    return lr_load_relaxed(&followed) == lr_load_relaxed(&setting);
 }
 
 double lr_sample_chance(size_t bytes, uint64_t mean) {
@@ -69,6 +74,7 @@ static struct thread_sampler *follow_setting(struct thread_cache *cache) {
     uint32_t now = lr_load_acquire(&setting);
     if (sampler != NULL && sampler->setting != now) {
         sampler->setting = now;
+        lr_store_relaxed(&followed, now);
         sampler->large_left = 0;
         memset(sampler->left, 0, sizeof sampler->left);
     }

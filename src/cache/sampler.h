@@ -28,6 +28,9 @@ static inline bool lr_sampling_on(void) { return lr_load_relaxed(&lr_sampler_mea
 // process without memory is no error.
 void lr_sampler_set_mean(uint64_t bytes);
 
+// Has a thread counted since the last lr_sampler_set_mean()?
+bool lr_sampler_is_followed(void);
+
 // The chance of an allocation of `bytes` to be a sample while the mean distance is `mean`.
 double lr_sample_chance(size_t bytes, uint64_t mean);
 

@@ -28,6 +28,7 @@ enum {
 #define MS_NS ((uint64_t)1000000)
 #define PERIOD_MIN_NS (10 * MS_NS)
 #define PERIOD_FALLING_MIN_NS (MS_NS * 5 / 2) // while much goes back
+#define PERIOD_EARLY_NS (100 * MS_NS)         // while the heap would not need the thread
 #define PERIOD_MAX_NS (1000 * MS_NS)
 #define CPU_WINDOW_NS (30000 * MS_NS) // over which LARDER_SCAVENGE_CPU_PERCENT is kept
 #define PUBLISH_NS (250 * MS_NS)
@@ -42,6 +43,7 @@ static struct {
     atomic_u32 state; // enum state; changed under lr_scavenger_lock
     atomic_u32 wake;  // futex word unless one was given: not 0 asks the thread to look again
     struct lr_scavenger_service service; // immutable after start
+    atomic_u32 early;                    // 1: started for another purpose than the heap's
     atomic_u32 last_hint;                // 1: the last known user of Larder has ended
     uint32_t last_polls;                 // scavenger thread only
     atomic_sz retry_pages;               // after a refusal: used pages at which to try again
@@ -96,7 +98,10 @@ static uint64_t rest_ns(void) { return lr_load_relaxed(&scavenger.rest_ns); }
 
 // Time to the next tick as processor time allows.
 static uint64_t pause_ns(void) {
-    return lr_max(period_ns(lr_load_relaxed(&scavenger.falling) != 0), rest_ns());
+    uint64_t period = lr_load_relaxed(&scavenger.early) != 0
+                          ? PERIOD_EARLY_NS
+                          : period_ns(lr_load_relaxed(&scavenger.falling) != 0);
+    return lr_max(period, rest_ns());
 }
 
 // How many pages LARDER_SCAVENGE_RATE allows now. A huge page may overdraw the account, which later
@@ -151,6 +156,9 @@ static bool return_surplus(uint64_t now_ns) {
                                    .slack_pages = slack_pages()};
     size_t keep = lr_demand_keep(&scavenger.demand, &sample, lr_opt_scavenge_delay_ms() * MS_NS);
     lr_store_relaxed(&scavenger.falling, scavenger.demand.falling);
+    if (counts.used_pages + counts.free_dirty_pages >= lr_opt_scavenge_start() >> LR_PAGE_SHIFT) {
+        lr_store_relaxed(&scavenger.early, 0);
+    }
     expect_hurry(lr_max(counts.free_dirty_pages, keep));
     if (counts.free_dirty_pages <= keep) {
         return counts.free_dirty_pages > 0;
@@ -360,6 +368,13 @@ void lr_scavenger_note_used(size_t used_pages) {
         start = lr_max(start, lr_load_relaxed(&scavenger.retry_pages));
     }
     if (used_pages >= start) {
+        lr_store_relaxed(&lr_scavenger_wanted, 1);
+    }
+}
+
+void lr_scavenger_want(void) {
+    if (lr_load_relaxed(&scavenger.state) == NOT_STARTED) {
+        lr_store_relaxed(&scavenger.early, 1); // until a tick finds that it is not
         lr_store_relaxed(&lr_scavenger_wanted, 1);
     }
 }

@@ -64,6 +64,9 @@ void lr_scavenger_note_free(size_t dirty_pages);
 // After the span heap grew; called under its lock, so it only remembers.
 void lr_scavenger_note_used(size_t used_pages);
 
+// The thread is wanted whatever the size of the heap. Any thread, with any lock.
+void lr_scavenger_want(void);
+
 // Starts the thread if it is wanted. Only from a safe point of malloc: no lock held, and never from
 // free, which libc calls with a lock held that pthread_create() takes.
 void lr_scavenger_start(void);

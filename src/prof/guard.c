@@ -16,6 +16,7 @@
 #include "heap/meta.h"
 #include "os/os.h"
 #include "prof/frames.h"
+#include "prof/pace.h"
 #include "prof/sample.h"
 #include "prof/unwind.h"
 
@@ -28,9 +29,9 @@ enum {
 };
 
 // A sample costs ten microseconds, most of it system calls and a page fault. Who allocates more
-// than this in a second gets no more of them: at one in 8 MiB they take half a percent of a
-// processor.
-#define BYTES_A_SECOND (4 * LR_GIB)
+// than this in a second gets no more of them: at one in 8 MiB they take an eighth of a percent of
+// a processor.
+#define BYTES_A_SECOND LR_GIB
 #define S_NS UINT64_C(1000000000)
 
 #define NO_ACCESS (64 * LR_KIB) // the largest OS page
@@ -157,7 +158,7 @@ static size_t pages_bytes(const struct place *p) {
 
 // Of two threads at a time both may get a place.
 static bool too_soon(void) {
-    double distance_ns = (double)lr_opt_guard_sample() / (double)BYTES_A_SECOND * (double)S_NS;
+    double distance_ns = (double)lr_pace_mean() / (double)BYTES_A_SECOND * (double)S_NS;
     uint64_t now = lr_os_now_ns();
     if ((double)(now - lr_load_relaxed(&guard.taken_ns)) < distance_ns) {
         return true;
@@ -191,6 +192,7 @@ static void *take(size_t size, size_t bytes) {
     lr_lock(&lr_guard_lock);
     lr_os_watch_faults(on_fault);
     lr_unlock(&lr_guard_lock);
+    lr_pace_note_guarded();
     return p->block;
 }
 
@@ -353,5 +355,3 @@ void lr_guard_init(void) {
     static const struct lr_sample_place places = {.take = take, .give = give};
     lr_sample_set_place(&places);
 }
-
-void lr_guard_follow_options(void) { lr_sample_set_mean(LR_SAMPLE_GUARD, lr_opt_guard_sample()); }

@@ -18,8 +18,6 @@ extern struct lr_lock lr_guard_lock;
 
 // Once, before the first sample.
 void lr_guard_init(void);
-// Applies LARDER_GUARD_SAMPLE as it is now.
-void lr_guard_follow_options(void);
 
 void lr_guard_after_fork_child(void);
 

@@ -49,6 +49,8 @@ void lr_sample_set_mean(enum lr_sample_user user, uint64_t bytes) {
     lr_unlock(&lr_sample_lock);
 }
 
+uint64_t lr_sample_mean(enum lr_sample_user user) { return lr_load_relaxed(&samples.mean[user]); }
+
 // splitmix64 of a counter: from all threads without a lock.
 static double uniform(void) {
     uint64_t z = lr_fetch_add_relaxed(&samples.random, 0x9E3779B97F4A7C15ULL);

@@ -45,6 +45,7 @@ enum lr_sample_user {
 
 // Mean bytes from a sample to the next; 0: none for this user. Any thread, at any time.
 void lr_sample_set_mean(enum lr_sample_user user, uint64_t bytes);
+uint64_t lr_sample_mean(enum lr_sample_user user);
 
 // Special places for the samples of LR_SAMPLE_GUARD. No lock of Larder is held at any call.
 struct lr_sample_place {
