@@ -11,6 +11,7 @@
 #include "api/start.h"
 #include "base/bits.h"
 #include "cache/misuse.h"
+#include "cache/sampler.h"
 #include "cache/thread_cache.h"
 #include "cache/trace.h"
 #include "hard/hard.h"
@@ -117,10 +118,12 @@ void *larder_calloc(size_t count, size_t size) {
 }
 
 // What grows by small steps gets a quarter more than it had, so that it is copied half as often and
-// passes through half as many size classes.
+// passes through half as many size classes. Not where blocks are as long as they were asked for,
+// which is what hardened mode and guards watch, samples count, and records hold.
 static void *alloc_to_grow(size_t old_bytes, size_t size) {
     size_t roomy = old_bytes + old_bytes / 4;
-    if (size <= old_bytes || size >= roomy || roomy > LR_SMALL_MAX) {
+    if (size <= old_bytes || size >= roomy || roomy > LR_SMALL_MAX || LR_UNLIKELY(lr_hardened) ||
+        LR_UNLIKELY(lr_sampling_on()) || LR_UNLIKELY(lr_trace_on())) {
         return larder_malloc(size);
     }
     const int saved_errno = errno;

@@ -194,6 +194,22 @@ static unsigned remove_locked(struct central *list, unsigned size_class, void **
     return taken;
 }
 
+// Objects lie before out + most; moves them to `out`.
+static void move_to_front(void **out, unsigned most, unsigned taken) {
+    for (unsigned i = 0; taken < most && i < taken; i++) {
+        out[i] = out[most - taken + i];
+    }
+}
+
+unsigned lr_central_remove_held(unsigned size_class, void **out, unsigned most) {
+    struct central *list = &lists[size_class];
+    lr_lock(&list->lock);
+    unsigned taken = remove_locked(list, size_class, out + most, most);
+    lr_unlock(&list->lock);
+    move_to_front(out, most, taken);
+    return taken;
+}
+
 unsigned lr_central_remove(unsigned size_class, void **out, unsigned most) {
     struct central *list = &lists[size_class];
     const struct class_info *info = &lr_classes[size_class];
@@ -217,11 +233,7 @@ unsigned lr_central_remove(unsigned size_class, void **out, unsigned most) {
         }
         lr_unlock(&list->lock);
     }
-    if (taken < most) {
-        for (unsigned i = 0; i < taken; i++) {
-            out[i] = *(end - taken + i);
-        }
-    }
+    move_to_front(out, most, taken);
     return taken;
 }
 

@@ -17,6 +17,8 @@
 // popped from its end gives rising addresses. Fewer than `most` (at least 1) only when memory is
 // short; 0: out of memory.
 unsigned lr_central_remove(unsigned size_class, void **out, unsigned most);
+// The same from spans that are there: none is allocated.
+unsigned lr_central_remove_held(unsigned size_class, void **out, unsigned most);
 
 // Takes objects back. Each is checked: reported if it is not the start of an object that is handed
 // out (invalid or double free), and then left alone.

@@ -243,20 +243,21 @@ void *lr_cache_refill(struct thread_cache *cache, unsigned size_class) {
     return block;
 }
 
-// The first block of a class that a thread frees, before it ever asked for one, was handed to it by
-// another thread, whose blocks lie in the same cache line. The thread gets others to use before it.
+// The first block of a class that a thread frees, before it has asked for one, was mostly handed to
+// it by another thread, whose blocks lie in the same cache line. The thread gets others to use
+// before it, if there are any: free() takes no new span.
 static bool begin_with_others(struct thread_cache *cache, unsigned size_class, void *block) {
     struct bin *bin = &cache->bins[size_class];
     if (bin->fill != 0 || slots_of(bin) > 0 || lr_classes[size_class].bytes >= LR_CACHE_LINE) {
         return false;
     }
-    try_grow(cache, size_class, 2 * FILL_FIRST_SMALL);
+    try_grow(cache, size_class, (size_t)2 * FILL_FIRST_SMALL);
     if (slots_of(bin) <= FILL_FIRST_SMALL) {
         return false;
     }
     bin->fill = FILL_FIRST_SMALL;
     *bin->top++ = block;
-    bin->top += lr_transfer_get(size_class, bin->top, FILL_FIRST_SMALL);
+    bin->top += lr_central_remove_held(size_class, bin->top, FILL_FIRST_SMALL);
     return true;
 }
 

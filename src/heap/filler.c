@@ -306,15 +306,16 @@ static void note_begun(uint32_t number, enum lr_thp_kind kind, struct filler_pla
     }
 }
 
-// True if spans of this length are worth a whole huge page, of which they take the first pages.
-// Behind the end of a large block at most an eighth of its length becomes resident.
-static bool wants_whole(enum lr_thp_kind kind, size_t pages, enum lr_thp_mode mode) {
+// True if spans of this length are worth a whole huge page, of which they take the first `behind`
+// pages. Of the rest, less what is left for blocks of that length, at most an eighth of the block
+// or of a huge page becomes resident.
+static bool wants_whole(enum lr_thp_kind kind, size_t pages, size_t behind, enum lr_thp_mode mode) {
     if (kind != LR_THP_LARGE && (mode == LR_THP_MODE_WHOLE || lr_thp_filled(kind))) {
         return true;
     }
-    size_t rest = LR_PAGES_PER_HUGE - pages % LR_PAGES_PER_HUGE;
+    size_t rest = (LR_PAGES_PER_HUGE - behind) % lr_min(pages, LR_PAGES_PER_HUGE);
     return kind >= LR_THP_BUFFERS && lr_thp_large_filled(pages) &&
-           (pages < LR_PAGES_PER_HUGE || rest <= pages / 8);
+           rest <= lr_max(pages, LR_PAGES_PER_HUGE) / 8;
 }
 
 // True if the kernel has to be told to change what it does with the huge page. Where it backs all
@@ -323,34 +324,41 @@ static bool differs(uint32_t number, enum lr_thp_mode mode, bool wanted) {
     return is_whole(huge_at(number), mode) != wanted && (wanted || mode == LR_THP_MODE_ASKING);
 }
 
-// Whole huge pages that a large block is about to take. Those with memory stay as they are, but a
-// call for all of them is one.
+// Whole huge pages that a large block is about to take. One call is for all from the first to the
+// last without memory: what lies between is told, and noted, with them.
 static void begin_whole(uint32_t first, uint32_t end, bool wanted, struct filler_place *place) {
     enum lr_thp_mode mode = lr_thp_mode();
     if (mode == LR_THP_MODE_SMALL) {
         return;
     }
+    struct filler_tell tell = {.whole = wanted};
     for (uint32_t number = first; number < end; number++) {
-        if (huge_at(number)->clean_count == LR_PAGES_PER_HUGE && differs(number, mode, wanted) &&
-            note_thp(number, wanted ? HUGE_ASKED : HUGE_REFUSED)) {
-            struct filler_tell *tell = &place->whole;
-            tell->first = tell->count == 0 ? number : tell->first;
-            tell->count = number + 1 - tell->first;
-            tell->whole = wanted;
+        if (huge_at(number)->clean_count == LR_PAGES_PER_HUGE && differs(number, mode, wanted)) {
+            tell.first = tell.count == 0 ? number : tell.first;
+            tell.count = number + 1 - tell.first;
         }
     }
+    enum huge_thp told = wanted ? HUGE_ASKED : HUGE_REFUSED;
+    if (tell.count == 0 || !note_thp(tell.first, told)) {
+        return;
+    }
+    for (uint32_t i = 1; i < tell.count; i++) {
+        note_thp(tell.first + i, told); // makes no border more
+    }
+    place->whole = tell;
 }
 
 // The first pages of a huge page that is clean are about to be taken, and not all of it. Where the
 // kernel backs it whole the rest becomes resident with them.
-static bool begin_huge_page(uint32_t number, size_t pages, struct filler_place *place) {
+static bool begin_huge_page(uint32_t number, size_t pages, size_t behind,
+                            struct filler_place *place) {
     struct huge_page *huge = huge_at(number);
     enum lr_thp_mode mode = lr_thp_mode();
     if (huge->clean_count != LR_PAGES_PER_HUGE) {
         return false;
     }
     enum lr_thp_kind kind = kind_of(pages);
-    bool wanted = wants_whole(kind, pages, mode);
+    bool wanted = wants_whole(kind, pages, behind, mode);
     if (!wanted && kind != LR_THP_LARGE) {
         note_begun(number, kind, place);
     }
@@ -382,7 +390,7 @@ static void take_begun(size_t first, size_t pages, size_t span_pages, struct fil
     uint32_t last = (uint32_t)(end / LR_PAGES_PER_HUGE);
     if (behind != 0 && huge_at(last)->used_count == 0) {
         huge_at(last)->dense = are_touched(span_pages);
-        populated = begin_huge_page(last, span_pages, place) ? lr_min(behind, pages) : 0;
+        populated = begin_huge_page(last, span_pages, behind, place) ? behind : 0;
     }
     place->clean = take_for_span(first, pages) + populated;
     lr_filler_counts.taken_clean += populated;

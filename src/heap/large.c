@@ -32,6 +32,12 @@ static size_t pages_at(size_t page, bool fresh) {
     return pages;
 }
 
+// True if its pages tell whether blocks of its size are filled. Not those of small blocks that have
+// pages of their own because they are sampled.
+static bool is_telling(const struct span *span) {
+    return span->zeroed != 0 && span->page_count > LR_SMALL_MAX >> LR_PAGE_SHIFT;
+}
+
 // At the next block, because the last one is in use by now.
 static void look_at_last(const struct span *span) {
     static atomic_u32 last; // first page; relaxed: looked at as any page
@@ -48,7 +54,7 @@ void *lr_large_alloc(size_t size, size_t align, bool *zeroed) {
         struct span *span = lr_span_alloc_large(pages_for(size), lr_max(align >> LR_PAGE_SHIFT, 1));
         if (span != NULL) {
             *zeroed = span->zeroed != 0;
-            if (span->zeroed != 0 && lr_thp_mode() == LR_THP_MODE_ASKING) {
+            if (is_telling(span) && lr_thp_mode() == LR_THP_MODE_ASKING) {
                 look_at_last(span);
             }
             return lr_span_start(span);
@@ -79,7 +85,7 @@ bool lr_large_free(void *block) {
     if (span == NULL) {
         return lr_direct_free(block);
     }
-    if (span->zeroed != 0) {
+    if (is_telling(span)) {
         lr_thp_look_at_freed(block, span->page_count);
     }
     lr_span_free(span);

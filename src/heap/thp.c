@@ -54,8 +54,10 @@ void lr_thp_look_at(enum lr_thp_kind kind, void *huge, size_t used_bytes) {
 // By the number of binary digits of their pages. Relaxed: what a race loses is a look.
 static struct {
     atomic_u32 filled; // pages of blocks that were found filled since one was not
-    atomic_u32 wait;   // blocks until the next look
-    atomic_u32 pause;  // what `wait` begins with
+    struct pace {
+        atomic_u32 wait;  // blocks until the next look
+        atomic_u32 pause; // what `wait` begins with
+    } live, freed;
 } large[LARGE_SIZES];
 
 static unsigned size_of(size_t pages) { return 1 + lr_log2_floor(pages); }
@@ -101,27 +103,38 @@ static bool note_if_filled(char *start, size_t pages) {
     return filled;
 }
 
+static bool is_due(struct pace *pace) {
+    uint32_t wait = lr_load_relaxed(&pace->wait);
+    if (wait > 0) {
+        lr_store_relaxed(&pace->wait, wait - 1);
+    }
+    return wait == 0;
+}
+
+static void pause_looks(struct pace *pace) {
+    uint32_t pause = (uint32_t)lr_min(2 * lr_load_relaxed(&pace->pause) + 1, PAUSE_MOST);
+    lr_store_relaxed(&pace->pause, pause);
+    lr_store_relaxed(&pace->wait, pause);
+}
+
 void lr_thp_look_at_live(char *start, size_t pages) {
-    size_t end = lr_os_page_bytes();
-    if (undecided(size_of(pages)) &&
-        lr_os_touched_bytes(start + (pages << LR_PAGE_SHIFT) - end, end) > 0) {
-        note_if_filled(start, pages);
+    unsigned size = size_of(pages);
+    if (!undecided(size) || !is_due(&large[size].live)) {
+        return;
+    }
+    // The end first: a block that is still being filled tells nothing.
+    char *end = start + (pages << LR_PAGE_SHIFT);
+    if (lr_os_touched_bytes(end - LR_PAGE_BYTES, LR_PAGE_BYTES) == 0 ||
+        !note_if_filled(start, pages)) {
+        pause_looks(&large[size].live);
     }
 }
 
 void lr_thp_look_at_freed(char *start, size_t pages) {
     unsigned size = size_of(pages);
-    if (!undecided(size)) {
-        return;
-    }
-    uint32_t wait = lr_load_relaxed(&large[size].wait);
-    if (wait > 0) {
-        lr_store_relaxed(&large[size].wait, wait - 1);
-    } else if (!note_if_filled(start, pages)) {
-        uint32_t pause = (uint32_t)lr_min(2 * lr_load_relaxed(&large[size].pause) + 1, PAUSE_MOST);
+    if (undecided(size) && is_due(&large[size].freed) && !note_if_filled(start, pages)) {
         lr_store_relaxed(&large[size].filled, 0);
-        lr_store_relaxed(&large[size].pause, pause);
-        lr_store_relaxed(&large[size].wait, pause);
+        pause_looks(&large[size].freed);
     }
 }
 

@@ -293,10 +293,9 @@ static void name_threads(pid_t pid, struct page_view *view) {
 static void follow(const struct page_link *link) {
     struct larder_page_command *slot = slot_of(link);
     const uint32_t left = lr_load_relaxed((atomic_u32 *)&slot->follow);
-    if (left == 0 || link->follow_us < lr_load_relaxed((atomic_u32 *)&slot->follow_us)) {
+    // Whoever tops up sets the pace, so that of readers that left goes with them.
+    if (left < FOLLOWED / 2 || link->follow_us < lr_load_relaxed((atomic_u32 *)&slot->follow_us)) {
         lr_store_relaxed((atomic_u32 *)&slot->follow_us, link->follow_us);
-    }
-    if (left < FOLLOWED / 2) {
         lr_store_relaxed((atomic_u32 *)&slot->follow, FOLLOWED);
     }
 }
@@ -328,9 +327,10 @@ int lr_page_look(struct page_link *link, struct page_view *out) {
     }
     out->stale = error != 0;
     if (out->stale) {
+        const uint64_t now = now_ms();
         lr_tool_error("process %d does not answer%s: its figures are %ju s old", (int)link->pid,
                       error == -ETIMEDOUT ? ", as one that is stopped" : " in time",
-                      (uintmax_t)(now_ms() - lr_min(out->updated_ns / 1000000, now_ms())) / 1000);
+                      (uintmax_t)(now - lr_min(out->updated_ns / 1000000, now)) / 1000);
     }
     link->seen_ns = out->updated_ns;
     out->report.process_id = (uint32_t)link->pid;

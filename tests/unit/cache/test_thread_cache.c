@@ -236,6 +236,20 @@ START_TEST(test_thread_cache__first_free_of_a_shared_line_is_not_what_comes_next
 }
 END_TEST
 
+START_TEST(test_thread_cache__a_free_takes_no_span) {
+    start_tiers(LR_GIB);
+    const unsigned c = lr_class_of(16);
+    void *blocks[1024]; // all of a span
+    unsigned taken = 0;
+    while (taken < lr_classes[c].objects)
+        taken += lr_transfer_get(c, blocks + taken, lr_classes[c].objects - taken);
+    EXPECT_UINT(lr_central_counts(c).spans, ==, 1);
+    give(c, blocks[0]);
+    EXPECT_UINT(lr_central_counts(c).spans, ==, 1);
+    EXPECT_PTR(take(c), ==, blocks[0]);
+}
+END_TEST
+
 Suite *lr_suite(void) {
     Suite *suite = suite_create("thread_cache");
     test_add(suite, test_thread_cache__bins_are_stacks);
@@ -246,5 +260,6 @@ Suite *lr_suite(void) {
     test_add(suite, test_thread_cache__refills_are_counted_and_batches_bounded);
     test_add(suite, test_thread_cache__out_of_memory);
     test_add(suite, test_thread_cache__first_free_of_a_shared_line_is_not_what_comes_next);
+    test_add(suite, test_thread_cache__a_free_takes_no_span);
     return suite;
 }
