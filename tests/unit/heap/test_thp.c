@@ -373,6 +373,43 @@ START_TEST(test_thp__large_blocks_are_asked_for_once_they_are_filled) {
 }
 END_TEST
 
+// A large block shorter than a huge page has it whole only if others like it fill the rest.
+START_TEST(test_thp__large_blocks_leave_little_of_a_huge_page) {
+    enum { ODD = 140, HALF = WHOLE / 2 };
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    lr_span_alloc_large((size_t)16 * WHOLE, 1);
+    for (unsigned i = 0; i < 8; i++)
+        lr_thp_look_at_live(lr_span_start(take_large(ODD, true)), ODD);
+    EXPECT(lr_thp_large_filled(ODD) && lr_thp_large_filled(HALF));
+    EXPECT(take_large(ODD, true)->zeroed);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, 0);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 0);
+    struct span *const half = take_large(HALF, true);
+    EXPECT_UINT(half->first_page % WHOLE, ==, 0);
+    EXPECT_UINT(look_at_mappings().asked_bytes, ==, LR_HUGE_BYTES);
+    EXPECT_UINT(take_large(HALF, true)->first_page, ==, half->first_page + HALF);
+    EXPECT_UINT(expect_counts_add_up().free_dirty_pages, ==, 0);
+}
+END_TEST
+
+// Where a look found a block that was not filled, blocks like it are looked at ever more rarely.
+START_TEST(test_thp__looks_at_live_blocks_are_paced) {
+    enum { BIG = 8 * WHOLE };
+    start_heap_with("auto", 0);
+    need_huge_pages();
+    struct span *const sparse = take_large(BIG, false);
+    for (unsigned i = 0; i < 16; i++) // after 1, 3, 7 and 15 blocks
+        lr_thp_look_at_live(lr_span_start(sparse), BIG);
+    memset(lr_span_start(sparse), 1, lr_span_bytes(sparse));
+    unsigned looks = 0;
+    for (; !lr_thp_large_filled(BIG); looks++)
+        lr_thp_look_at_live(lr_span_start(sparse), BIG);
+    EXPECT_UINT(looks, >, 8);
+    EXPECT_UINT(looks, <=, 16);
+}
+END_TEST
+
 START_TEST(test_thp__large_blocks_that_grow_are_asked_for) {
     enum { BIG = 16 * WHOLE, LITTLE = 8 * WHOLE + WHOLE / 2 };
     start_heap_with("auto", 0);
@@ -488,6 +525,8 @@ Suite *lr_suite(void) {
     test_add(suite, test_thp__small_blocks_fill_what_is_apart_last);
     test_add(suite, test_thp__larger_blocks_refuse_what_was_asked_for);
     test_add(suite, test_thp__large_blocks_are_asked_for_once_they_are_filled);
+    test_add(suite, test_thp__large_blocks_leave_little_of_a_huge_page);
+    test_add(suite, test_thp__looks_at_live_blocks_are_paced);
     test_add(suite, test_thp__large_blocks_that_grow_are_asked_for);
     test_add(suite, test_thp__large_blocks_that_are_hardly_touched_stay_small);
     test_add(suite, test_thp__large_blocks_refuse_what_was_asked_for);
