@@ -47,7 +47,7 @@ typedef uint16_t __attribute__((may_alias)) lr_any_u16;
                                             memory_order_relaxed)
 #define lr_cas_acq_rel(p, expected, desired)                                                       \
     atomic_compare_exchange_strong_explicit((p), (expected), (desired), memory_order_acq_rel,      \
-                                            memory_order_relaxed)
+                                            memory_order_acquire)
 #define lr_cas_relaxed(p, expected, desired)                                                       \
     atomic_compare_exchange_strong_explicit((p), (expected), (desired), memory_order_relaxed,      \
                                             memory_order_relaxed)

@@ -441,7 +441,8 @@ static struct kept_rule *kept_place(size_t address) {
             return NULL;
         }
         memset(made, 0, KEPT * sizeof *made);
-        // Release, with the acquire above: the zeros. The loser of a race uses the winner's.
+        // Release, with the acquire above: the zeros. The loser of a race uses the winner's, which
+        // is why a failed exchange acquires too.
         if (lr_cas_acq_rel(&kept, &table, made)) {
             table = made;
         } else {
