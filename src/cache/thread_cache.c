@@ -21,7 +21,8 @@ enum {
     FILL_FIRST = 2,
     FLUSH_PART = 4,         // of a full bin, where it is fed; less, and moving the rest down shows
     SWEEP_CALLS = 512,      // slow calls between looks for unused bins
-    LOOK_CALLS = 8,         // least slow calls between looks by time
+    LOOK_CALLS = 8,         // least slow calls between looks by time,
+    LOOKS_MISSED = 16,      // unless so many were asked for meanwhile
     SWEEP_CALLS_SHORT = 64, // when a bin could not grow within the budget
 };
 
@@ -209,8 +210,10 @@ static void count_slow_call(struct thread_cache *cache) {
     if (++cache->sweep >= SWEEP_CALLS) {
         sweep(cache);
     }
-    // Slow calls too: a thread that waited for a processor has not been idle.
-    if (++cache->calls >= LOOK_CALLS && cache->looks != lr_load_relaxed(&lr_cache_looks)) {
+    // By slow calls too: a thread that waited for a processor has not been idle. But one whose few
+    // large bins serve nearly all has hardly any.
+    uint32_t missed = lr_load_relaxed(&lr_cache_looks) - cache->looks;
+    if (++cache->calls >= LOOK_CALLS ? missed > 0 : missed >= LOOKS_MISSED) {
         give_up_unused(cache);
     }
 }

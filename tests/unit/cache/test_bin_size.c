@@ -127,6 +127,37 @@ START_TEST(test_bin_size__shrinks_when_it_is_not_used) {
 }
 END_TEST
 
+// Looks that are asked for by time take what was used in none of two whole, to the central list. A
+// thread makes them at its slow calls: the eighth, or the next one where sixteen looks were missed.
+START_TEST(test_bin_size__looks_by_time) {
+    start_tiers(4 * LR_GIB);
+    struct thread_cache *const cache = &caches[0];
+    const unsigned unused = lr_class_of(512), used = lr_class_of(48);
+    use(cache, used, 1000, 20);
+    use(cache, unused, 100, 4);
+    cache->calls = 0;
+    cache->looks = lr_load_relaxed(&lr_cache_looks);
+    const size_t held = lr_cache_objects_racy(cache, unused);
+    EXPECT_UINT(held, >=, 100);
+    lr_fetch_add_relaxed(&lr_cache_looks, 15);
+    EXPECT(lr_cache_refill(cache, used) != NULL);
+    EXPECT_UINT(cache->looks, !=, lr_load_relaxed(&lr_cache_looks));
+    lr_fetch_add_relaxed(&lr_cache_looks, 1);
+    EXPECT(lr_cache_refill(cache, used) != NULL);
+    EXPECT_UINT(cache->looks, ==, lr_load_relaxed(&lr_cache_looks));
+    EXPECT_UINT(lr_cache_objects_racy(cache, unused), ==, held);
+    lr_fetch_add_relaxed(&lr_cache_looks, 1);
+    for (unsigned calls = 1; calls <= 8; calls++) {
+        EXPECT(lr_cache_refill(cache, used) != NULL);
+        EXPECT_INT(cache->looks == lr_load_relaxed(&lr_cache_looks), ==, calls == 8);
+    }
+    // The first look was the first to see it, the second found it as it was.
+    EXPECT_UINT(slots(cache, unused), ==, 0);
+    lr_transfer_flush_all();
+    EXPECT_UINT(lr_central_counts(unused).spans, ==, 0);
+}
+END_TEST
+
 // Neither do looks take slots from a bin that needs more than it has, however busy others are.
 START_TEST(test_bin_size__used_bins_do_not_shrink) {
     start_tiers(4 * LR_GIB);
@@ -287,6 +318,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_bin_size__is_bounded_by_class_and_option);
     test_add(suite, test_bin_size__shrinks_while_it_only_takes_in);
     test_add(suite, test_bin_size__shrinks_when_it_is_not_used);
+    test_add(suite, test_bin_size__looks_by_time);
     test_add(suite, test_bin_size__used_bins_do_not_shrink);
     test_add(suite, test_bin_size__budget_of_one_cache);
     test_add(suite, test_bin_size__growth_after_a_look_keeps_the_budget);
