@@ -33,6 +33,7 @@ enum {
 
 #define S_NS ((uint64_t)1000000000)
 #define LONGEST_NS (8 * S_NS)
+#define LARGE_HALF_NS (S_NS / 2) // of the watch on large blocks
 #define BUSY_NS (S_NS / 4)
 #define IDLE_MIN_NS (2 * S_NS)
 #define QUIET_MIN_NS (4 * S_NS) // what was returned is remembered for as long at least
@@ -149,6 +150,23 @@ static bool rises(const struct demand *demand, size_t used_pages) {
     return used_pages > before;
 }
 
+// What large blocks took in the last half to whole second they may take again: few of them are
+// live, so that what they hold falls and rises far within milliseconds. They never need more than
+// twice their peak: each is one run, so that about as much lies free between them.
+static size_t large_surplus(struct demand *demand, const struct demand_sample *sample) {
+    struct demand_large *half = demand->large;
+    uint64_t elapsed_ns = sample->now_ns - demand->large_since_ns;
+    if (elapsed_ns >= LARGE_HALF_NS) {
+        half[1] = elapsed_ns < 2 * LARGE_HALF_NS ? half[0] : (struct demand_large){0};
+        half[0] = (struct demand_large){0};
+        demand->large_since_ns = sample->now_ns;
+    }
+    half[0].peak = lr_max(half[0].peak, sample->large_peak);
+    half[0].taken += sample->large_taken;
+    return lr_min(half[0].taken + half[1].taken,
+                  excess(2 * lr_max(half[0].peak, half[1].peak), sample->large_pages));
+}
+
 size_t lr_demand_keep(struct demand *demand, const struct demand_sample *sample,
                       uint64_t delay_ns) {
     note_peak(demand, sample, delay_ns);
@@ -159,7 +177,8 @@ size_t lr_demand_keep(struct demand *demand, const struct demand_sample *sample,
     size_t wanted = learned ? surplus(demand, demand->watched, sample->used_pages)
                             : fading_surplus(demand, sample->used_pages);
     demand->falling = !learned && wanted > LITTLE;
-    size_t keep = wanted + lr_max(demand->extra, slack);
+    size_t large = large_surplus(demand, sample);
+    size_t keep = lr_max(wanted + lr_max(demand->extra, slack), delay_ns > 0 ? large : 0);
     demand->swings = false;
     if (!load) {
         return keep;

@@ -21,7 +21,11 @@ struct demand {
     size_t released;  // pages returned that were not taken again so far
     size_t extra;     // pages kept beyond the demand
     size_t tolerated; // refaults that may still come before they count
-    size_t taken;     // pages since taken_since_ns
+    struct demand_large {
+        size_t peak, taken; // pages: most that large blocks held, and what they took
+    } large[2];             // in this half of the watch on them, and in the last
+    uint64_t large_since_ns;
+    size_t taken; // pages since taken_since_ns
     uint64_t taken_since_ns;
     bool load;               // enough was taken lately
     bool swings;             // free pages will soon be taken again, wherever they lie
@@ -39,6 +43,9 @@ struct demand_sample {
     size_t taken_pages; // by the heap's users
     size_t taken_clean; // of them, those that were not resident
     size_t large_clean; // of these, those for large blocks
+    size_t large_pages; // that large blocks hold now, part of used_pages
+    size_t large_peak;  // highest large_pages
+    size_t large_taken; // by large blocks, part of taken_pages
     size_t slack_pages; // not worth breaking a huge page for under load
 };
 

@@ -153,6 +153,9 @@ static bool return_surplus(uint64_t now_ns) {
                                    .taken_pages = counts.taken_pages,
                                    .taken_clean = counts.taken_clean,
                                    .large_clean = counts.large_clean,
+                                   .large_pages = counts.large_pages,
+                                   .large_peak = counts.peak_large_pages,
+                                   .large_taken = counts.large_taken,
                                    .slack_pages = slack_pages()};
     size_t keep = lr_demand_keep(&scavenger.demand, &sample, lr_opt_scavenge_delay_ms() * MS_NS);
     lr_store_relaxed(&scavenger.falling, scavenger.demand.falling);

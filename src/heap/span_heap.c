@@ -35,6 +35,13 @@ static size_t held_with(size_t pages) {
            lr_direct_held_pages();
 }
 
+static void count_large(size_t pages) {
+    struct span_heap_counts *counts = &lr_filler_counts;
+    counts->large_pages += pages;
+    counts->large_taken += pages;
+    counts->peak_large_pages = lr_max(counts->peak_large_pages, counts->large_pages);
+}
+
 // Pages from what the heap has; false if it has to grow.
 static bool take_locked(struct page_request *request) {
     struct filler_place *place = &request->place;
@@ -46,7 +53,7 @@ static bool take_locked(struct page_request *request) {
     counts->large_clean += request->large ? place->clean : 0;
     counts->small_spans += !request->large;
     counts->large_spans += request->large;
-    counts->large_pages += request->large ? request->pages : 0;
+    count_large(request->large ? request->pages : 0);
     lr_scavenger_note_used(counts->used_pages);
     request->held = held_with(0);
     request->dirty = counts->free_dirty_pages + place->rest_pages;
@@ -253,14 +260,15 @@ bool lr_span_resize(struct span *span, size_t page_count) {
         done = !over_limit(page_count - old) && lr_filler_is_free(end, page_count - old);
         if (done) {
             place = lr_filler_take_at(end, page_count - old, page_count);
+            count_large(page_count - old);
             span->zeroed &= place.clean == page_count - old;
             lr_scavenger_note_used(lr_filler_counts.used_pages);
         }
     } else if (page_count < old) {
         lr_filler_give(span->first_page + page_count, old - page_count, false);
+        lr_filler_counts.large_pages -= old - page_count;
     }
     if (done) {
-        lr_filler_counts.large_pages += page_count - old;
         span->page_count = (uint32_t)page_count;
     }
     size_t dirty = lr_filler_counts.free_dirty_pages;
@@ -295,9 +303,11 @@ struct span_heap_counts lr_span_heap_take_recent(void) {
     lr_lock(&lr_span_heap_lock);
     struct span_heap_counts counts = lr_filler_counts;
     lr_filler_counts.peak_used_pages = counts.used_pages - lr_filler_counts.claimed_pages;
+    lr_filler_counts.peak_large_pages = counts.large_pages;
     lr_filler_counts.taken_pages = 0;
     lr_filler_counts.taken_clean = 0;
     lr_filler_counts.large_clean = 0;
+    lr_filler_counts.large_taken = 0;
     lr_unlock(&lr_span_heap_lock);
     return counts;
 }

@@ -13,10 +13,12 @@ struct span_heap_counts {
     size_t free_dirty_pages; // free and resident
     size_t free_clean_pages; // free, returned or never touched
     // Since lr_span_heap_take_recent() was last called:
-    size_t peak_used_pages; // highest used_pages
-    size_t taken_pages;     // taken by spans
-    size_t taken_clean;     // of them, those that were clean
-    size_t large_clean;     // of these, those for large blocks
+    size_t peak_used_pages;  // highest used_pages
+    size_t peak_large_pages; // highest large_pages
+    size_t taken_pages;      // taken by spans
+    size_t taken_clean;      // of them, those that were clean
+    size_t large_clean;      // of these, those for large blocks
+    size_t large_taken;      // pages taken by large blocks
     size_t small_spans;
     size_t large_spans;
     size_t large_pages;

@@ -182,6 +182,40 @@ START_TEST(test_demand__without_a_delay_only_the_last_samples_count) {
     }
     const struct demand_sample low = {.now_ns = ++now, .used_pages = 5, .peak_pages = 5};
     EXPECT_UINT(lr_demand_keep(&demand, &low, 0), ==, 0);
+    const struct demand_sample large = {
+        .now_ns = ++now, .used_pages = 5, .peak_pages = 5, .large_peak = 100, .large_taken = 100};
+    EXPECT_UINT(lr_demand_keep(&demand, &large, 0), ==, 0);
+}
+END_TEST
+
+// `large` pages of large blocks, at most `peak`, are all that is in use; `taken` were taken.
+static size_t step_large(uint64_t ms, size_t large, size_t peak, size_t taken) {
+    now += ms * MS;
+    const struct demand_sample sample = {.now_ns = now,
+                                         .used_pages = large,
+                                         .peak_pages = peak,
+                                         .large_pages = large,
+                                         .large_peak = peak,
+                                         .large_taken = taken};
+    return lr_demand_keep(&demand, &sample, 10 * MS);
+}
+
+// What large blocks took in the last second, but no more than would make twice their peak.
+START_TEST(test_demand__keeps_what_large_blocks_would_take) {
+    begin();
+    step_large(1000, 9000, 10000, 50000);
+    EXPECT_UINT(step_large(100, 4000, 4000, 0), ==, 2 * 10000 - 4000);
+    EXPECT_UINT(step_large(390, 1000, 4000, 0), ==, 2 * 10000 - 1000);
+    // The next half of the second, in which the last one counts too.
+    EXPECT_UINT(step_large(20, 1000, 1000, 500), ==, 2 * 10000 - 1000);
+    EXPECT_UINT(step_large(470, 1000, 1000, 0), ==, 2 * 10000 - 1000);
+    EXPECT_UINT(step_large(40, 1000, 1000, 0), ==, 500);
+    EXPECT_UINT(step_large(480, 1000, 1000, 100), ==, 600);
+    EXPECT_UINT(step_large(20, 1000, 1000, 0), ==, 100);
+    // What is only held is no reason to keep as much.
+    EXPECT_UINT(step_large(500, 1000, 1000, 0), ==, 0);
+    EXPECT_UINT(step_large(10, 30000, 30000, 29000), ==, 29000);
+    EXPECT_UINT(step_large(5000, 0, 0, 0), ==, 0); // nobody looked for long
 }
 END_TEST
 
@@ -189,6 +223,7 @@ Suite *lr_suite(void) {
     Suite *suite = suite_create("demand");
     test_add(suite, test_demand__keeps_what_the_delay_s_peak_would_take);
     test_add(suite, test_demand__samples_within_a_step_count_as_one);
+    test_add(suite, test_demand__keeps_what_large_blocks_would_take);
     test_add(suite, test_demand__refaults_lengthen_the_watch);
     test_add(suite, test_demand__little_is_kept_while_there_is_a_load);
     test_add(suite, test_demand__much_is_kept_while_there_is_a_load);
