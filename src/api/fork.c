@@ -110,6 +110,24 @@ static void reset_streams_in_child(void) {
     }
 }
 
+// From 16 MiB of heap on every process has a second thread, and glibc's fork then keeps locks that
+// are not recursive from here to after_fork_in_parent(): a handler that forks there would wait for
+// itself.
+static _Thread_local uint64_t signals_before;
+static _Thread_local uint32_t forks_under_way; // more than one if the handler of a fault forks
+
+static void block_signals(void) {
+    if (forks_under_way++ == 0) {
+        signals_before = lr_os_signals_block();
+    }
+}
+
+static void restore_signals(void) {
+    if (--forks_under_way == 0) {
+        lr_os_signals_restore(signals_before);
+    }
+}
+
 // A signal handler may fork while its thread has some of the locks, or is in a fork. Nothing can be
 // waited for then, and the child has the heap as it is: like that of any handler it is not to use
 // it.
@@ -122,6 +140,7 @@ static bool is_nested(void) {
 }
 
 static void before_fork(void) {
+    block_signals();
     if (lr_lock_depth > 0 || lr_rcu_is_inside()) {
         nested++;
         return;
@@ -134,10 +153,7 @@ static void before_fork(void) {
     lr_lock_set_forking(true);
 }
 
-static void after_fork_in_parent(void) {
-    if (is_nested()) {
-        return;
-    }
+static void unlock_in_parent(void) {
     lr_lock_set_forking(false);
     for_each_lock(lr_unlock_after_fork);
     lr_rcu_after_fork();
@@ -145,10 +161,14 @@ static void after_fork_in_parent(void) {
     unlock_streams();
 }
 
-static void after_fork_in_child(void) {
-    if (is_nested()) {
-        return;
+static void after_fork_in_parent(void) {
+    if (!is_nested()) {
+        unlock_in_parent();
     }
+    restore_signals();
+}
+
+static void reset_in_child(void) {
     lr_lock_set_forking(false);
     for_each_lock(lr_lock_reset_in_child);
     lr_rcu_after_fork();
@@ -162,6 +182,13 @@ static void after_fork_in_child(void) {
     lr_metrics_file_after_fork_child();
     lr_profile_alarm_after_fork_child();
     lr_thread_state_after_fork_child();
+}
+
+static void after_fork_in_child(void) {
+    if (!is_nested()) {
+        reset_in_child();
+    }
+    restore_signals();
 }
 
 void lr_fork_install_handlers(void) {

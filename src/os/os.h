@@ -203,6 +203,9 @@ uint32_t lr_os_thread_id(void);
 uint32_t lr_os_process_id(void);
 // Signals 1 to 64 blocked in the calling thread, bit n-1 for signal n.
 uint64_t lr_os_signal_mask(void);
+// Blocks those that can wait: not faults, nor what libc keeps for itself. Returns the mask before.
+uint64_t lr_os_signals_block(void);
+void lr_os_signals_restore(uint64_t mask);
 uint64_t lr_os_now_ns(void);        // CLOCK_MONOTONIC
 uint64_t lr_os_thread_cpu_ns(void); // CPU time of the calling thread
 

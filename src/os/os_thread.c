@@ -24,6 +24,21 @@ uint64_t lr_os_signal_mask(void) {
     return mask;
 }
 
+static uint64_t mask_of(int signal) { return UINT64_C(1) << (signal - 1); }
+
+uint64_t lr_os_signals_block(void) {
+    const uint64_t of_libc = mask_of(32) | mask_of(33);
+    uint64_t all = ~(of_libc | mask_of(SIGSEGV) | mask_of(SIGBUS) | mask_of(SIGILL) |
+                     mask_of(SIGFPE) | mask_of(SIGTRAP) | mask_of(SIGSYS));
+    uint64_t before = 0;
+    syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before, sizeof before);
+    return before;
+}
+
+void lr_os_signals_restore(uint64_t mask) {
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask);
+}
+
 static uint64_t read_clock(clockid_t clock) {
     struct timespec t;
     clock_gettime(clock, &t);
