@@ -27,8 +27,8 @@
  *
  * Following. Who reads many times a second need not ask for each: write `follow_us`, then `follow`,
  * without a lock. As often as that the background thread writes figures when it is awake anyway, at
- * least half of `follow_us` after the last time. Where `updated_ns` has not changed since the
- * last look the thread sleeps, or does not know of it: ask.
+ * least half of `follow_us` after the last time; late where other threads keep the processors.
+ * Where `updated_ns` is older than you want the thread may sleep, or not know of it: ask.
  */
 #ifndef LARDER_PAGE_H
 #define LARDER_PAGE_H

@@ -118,9 +118,9 @@ enum lr_option_id lr_option_by_variable(const char *name, size_t length) {
     return id;
 }
 
-// That a change of a letter counts as two makes "LIMIT" nearer to "heap_limit" than to a short
-// name.
-unsigned lr_option_edits(const char *from, size_t length, const char *to) {
+// Letters to drop and insert to turn `from`, cut to what fits, into `to`; either case alike. That a
+// change of a letter counts as two makes "LIMIT" nearer to "heap_limit" than to a short name.
+static LR_COLD unsigned edits(const char *from, size_t length, const char *to) {
     uint8_t row[64];
     const size_t columns = lr_min(length, sizeof row - 1);
     for (size_t i = 0; i <= columns; i++) {
@@ -138,17 +138,24 @@ unsigned lr_option_edits(const char *from, size_t length, const char *to) {
     return row[columns];
 }
 
-enum lr_option_id lr_option_nearest(const char *name, size_t length) {
-    enum lr_option_id nearest = 0;
+unsigned lr_nearest_name(const char *name, size_t length, const char *(*name_at)(unsigned),
+                         unsigned count) {
+    unsigned nearest = 0;
     unsigned fewest = UINT32_MAX;
-    for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
-        const unsigned count = lr_option_edits(name, length, lr_option_name(id));
-        if (count < fewest) {
-            fewest = count;
-            nearest = id;
+    for (unsigned i = 0; i < count; i++) {
+        const unsigned needed = edits(name, length, name_at(i));
+        if (needed < fewest) {
+            fewest = needed;
+            nearest = i;
         }
     }
     return nearest;
+}
+
+static const char *name_at(unsigned i) { return lr_option_name((enum lr_option_id)i); }
+
+enum lr_option_id lr_option_nearest(const char *name, size_t length) {
+    return (enum lr_option_id)lr_nearest_name(name, length, name_at, LR_OPTION_COUNT);
 }
 
 // whole + thousandths / 1000

@@ -90,8 +90,9 @@ LR_COLD enum lr_option_id lr_option_by_name(const char *name);
 LR_COLD enum lr_option_id lr_option_by_variable(const char *name, size_t length);
 // The option whose variable needs the fewest edits to become LARDER_<name>.
 LR_COLD enum lr_option_id lr_option_nearest(const char *name, size_t length);
-// Letters to drop and insert to turn `from`, cut to what fits, into `to`; either case alike.
-LR_COLD unsigned lr_option_edits(const char *from, size_t length, const char *to);
+// Of the names 0 to `count` - 1 the one that takes the fewest edits, in either case; 0 without any.
+LR_COLD unsigned lr_nearest_name(const char *name, size_t length, const char *(*name_at)(unsigned),
+                                 unsigned count);
 
 LR_COLD enum lr_option_verdict lr_option_read(enum lr_option_id id, const char *text,
                                               uint64_t *value);

@@ -50,15 +50,10 @@ int lr_tool_usage(const char *command, const char *format, ...) {
     return lr_tool_misused(command);
 }
 
+static const char *name_at(unsigned i) { return commands[i].name; }
+
 static const char *nearest_to(const char *name) {
-    const char *found = commands[0].name;
-    for (unsigned i = 1; i < COMMANDS; i++) {
-        if (lr_option_edits(name, strlen(name), commands[i].name) <
-            lr_option_edits(name, strlen(name), found)) {
-            found = commands[i].name;
-        }
-    }
-    return found;
+    return name_at(lr_nearest_name(name, strlen(name), name_at, COMMANDS));
 }
 
 static int flush_output(int status) {

@@ -28,6 +28,7 @@ enum {
     NAMES_MS = 1000,    // names of threads are as old at most
     NEW_NAMES_MS = 250, // and so late
     FOLLOWED = 200,     // figures wanted in advance
+    FOLLOWED_MS = 50,   // and so old without being asked for
 };
 
 // -1 unless it is a page that nobody can shorten.
@@ -306,8 +307,8 @@ static int ask_for_figures(struct page_link *link) {
     struct page_answer answer;
     if (link->follow_us != 0) {
         follow(link);
-        if (link->seen_ns != 0 &&
-            lr_load_relaxed((const atomic_u64 *)&header->updated_ns) != link->seen_ns) {
+        const uint64_t updated_ns = lr_load_relaxed((const atomic_u64 *)&header->updated_ns);
+        if (link->seen_ns != 0 && now_ms() < updated_ns / 1000000 + FOLLOWED_MS) {
             return 0;
         }
     }

@@ -78,7 +78,7 @@ const char *lr_page_read(const struct page_link *link, struct page_view *out);
 
 // Refreshes, reads, fills in the names of threads. TOOL_OK, else a status with a line said. A
 // process that does not answer is told of in a line, and read as it was: `stale`. With `follow_us`
-// figures may be as old as the last call.
+// figures may be 50 ms old.
 int lr_page_look(struct page_link *link, struct page_view *out);
 
 #endif

@@ -26,13 +26,8 @@ const struct preset *lr_preset_find(const char *name) {
     return NULL;
 }
 
+static const char *name_at(unsigned i) { return lr_presets[i].name; }
+
 const char *lr_preset_nearest(const char *name) {
-    const char *found = lr_presets[0].name;
-    for (size_t i = 1; i < lr_preset_count; i++) {
-        if (lr_option_edits(name, strlen(name), lr_presets[i].name) <
-            lr_option_edits(name, strlen(name), found)) {
-            found = lr_presets[i].name;
-        }
-    }
-    return found;
+    return name_at(lr_nearest_name(name, strlen(name), name_at, (unsigned)lr_preset_count));
 }

@@ -34,10 +34,16 @@ static bool can_preload(const char *library) {
     char said[1024];
     size_t length = 0;
     int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        lr_tool_error("cannot make a pipe: %s", strerror(errno));
+        return false;
+    }
     fflush(NULL);
-    const pid_t pid = pipe2(ends, O_CLOEXEC) == 0 ? fork() : -1;
+    const pid_t pid = fork();
     if (pid < 0) {
         lr_tool_error("cannot start a process: %s", strerror(errno));
+        close(ends[0]);
+        close(ends[1]);
         return false;
     }
     if (pid == 0) {

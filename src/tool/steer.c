@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +12,8 @@
 #include "tool/tool.h"
 
 static struct page_view view;
+
+enum { NAME_BYTES = sizeof(((struct larder_page_command *)0)->name) };
 
 static const struct lr_report_option *find_option(const char *name) {
     for (unsigned i = 0; i < view.report.option_count; i++) {
@@ -24,17 +25,18 @@ static const struct lr_report_option *find_option(const char *name) {
 }
 
 // What the process has, which may be of another version.
-static const char *nearest_option(const char *name) {
-    const char *found = "";
-    unsigned fewest = UINT_MAX;
-    for (unsigned i = 0; i < view.report.option_count; i++) {
-        const unsigned edits = lr_option_edits(name, strlen(name), view.options[i].name);
-        if (edits < fewest) {
-            fewest = edits;
-            found = view.options[i].name;
-        }
+static const char *name_at(unsigned i) { return view.options[i].name; }
+
+static int say_unknown(const struct page_link *link, const char *assignment, const char *name) {
+    const unsigned count = view.report.option_count;
+    char nearest[NAME_BYTES + 32] = "";
+    if (name != NULL && count > 0) {
+        snprintf(nearest, sizeof nearest, ", the nearest is '%s'",
+                 name_at(lr_nearest_name(name, strlen(name), name_at, count)));
     }
-    return found;
+    lr_tool_error("process %d has no option '%.*s'%s; nothing was set", (int)link->pid,
+                  (int)strcspn(assignment, "="), assignment, nearest);
+    return TOOL_FAILED;
 }
 
 static int say_refusal(pid_t pid, const char *name, const char *value, int result) {
@@ -67,8 +69,6 @@ static int ask(const struct page_link *link, enum larder_page_command_kind kind,
     }
     return TOOL_OK;
 }
-
-enum { NAME_BYTES = sizeof(((struct larder_page_command *)0)->name) };
 
 // Of NAME=VALUE the name; that of the environment, LARDER_NAME, is taken for the option's. Returns
 // the value; NULL: no option has such a long name.
@@ -106,11 +106,7 @@ static int check_one(const struct page_link *link, const char *assignment) {
     char name[NAME_BYTES];
     const char *value = split(assignment, name);
     if (value == NULL || find_option(name) == NULL) {
-        lr_tool_error("process %d has no option '%.*s'%s%s%s; nothing was set", (int)link->pid,
-                      (int)strcspn(assignment, "="), assignment,
-                      value != NULL ? ", the nearest is '" : "",
-                      value != NULL ? nearest_option(name) : "", value != NULL ? "'" : "");
-        return TOOL_FAILED;
+        return say_unknown(link, assignment, value != NULL ? name : NULL);
     }
     if (strcmp(name, "scavenger") == 0 && strcmp(value, "thread") != 0) {
         lr_tool_error("scavenger=%s would end the thread that answers this command; set "

@@ -11,7 +11,7 @@
 
 enum top_view { TOP_CLASSES, TOP_THREADS, TOP_LOCKS, TOP_OPTIONS, TOP_VIEWS };
 
-enum { TOP_LINE = 256, TOP_HEAD_LINES = 9 };
+enum { TOP_LINE = 256, TOP_HEAD_LINES = 10 };
 
 struct top_state {
     enum top_view view;

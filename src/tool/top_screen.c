@@ -53,6 +53,20 @@ static void draw_bar(char *out, const struct larder_stats *s) {
     out[BAR] = '\0';
 }
 
+static const char *limit_text(struct amount *a, uint64_t bytes) {
+    return bytes != 0 ? bytes_text(a, bytes) : "none";
+}
+
+static const char *heap_limit(const struct page_view *now) {
+    for (unsigned i = 0; i < now->report.option_count; i++) {
+        const struct lr_report_option *option = &now->options[i];
+        if (strcmp(option->name, "heap_limit") == 0 && strcmp(option->value, "0") != 0) {
+            return option->value;
+        }
+    }
+    return "none";
+}
+
 void lr_top_head(char lines[TOP_HEAD_LINES][TOP_LINE], const struct page_view *now,
                  const struct page_view *before, double seconds, const char *name) {
     const struct larder_stats *s = &now->report.stats;
@@ -93,6 +107,10 @@ void lr_top_head(char lines[TOP_HEAD_LINES][TOP_LINE], const struct page_view *n
     snprintf(lines[i++], TOP_LINE, "Locks  %.0f taken/s   %.0f waits/s",
              rate(s->lock_takes, b->lock_takes, seconds),
              rate(s->lock_contended, b->lock_contended, seconds));
+    snprintf(lines[i++], TOP_LINE,
+             "Limits soft %s, %ju times above it   heap %s, %ju refused   memory short %ju times",
+             limit_text(&a, s->soft_limit_bytes), (uintmax_t)s->soft_limit_hits, heap_limit(now),
+             (uintmax_t)s->heap_limit_hits, (uintmax_t)s->shortages);
     snprintf(lines[i], TOP_LINE, " ");
 }
 

@@ -6,24 +6,48 @@
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
-# -O2 and no frame pointers: what most programs are.
-compile planted -O2 -fomit-frame-pointer -I"$here/../../include" \
-    -L"$(dirname "$LARDER")" -Wl,-rpath,"$(dirname "$LARDER")" -llarder
-LARDER_PROFILE=1 LARDER_PROFILE_INTERVAL=8K expect 0 "$TMP/planted" "$TMP/raw"
-
-# first KIND SITE LEAST MOST: the stack with most is of the site, its value (MiB) in the range.
+# first KIND SITE LEAST MOST: the stack with most is of the site, its value (MiB) in the range. Of a
+# stripped program the place is named, which the one that it was made from has a function for.
 first() {
+    local value unit rest name
     expect 0 "$LARDER" profile --kind "$1" --raw "$TMP/raw"
-    sed -n 2p "$TMP/out" | awk -v site="$2" -v least="$3" -v most="$4" '
-        { value = $2 == "KiB" ? $1 / 1024 : $2 == "GiB" ? $1 * 1024 : $1
-          exit !($NF == site && value >= least && value <= most) }' ||
-        fail "$1: the first is not $2 with $3 to $4 MiB"
-    sed -n 3p "$TMP/out" | grep -qE '^ +main$' || fail "$1: main() did not call $2"
+    read -r value unit rest < <(sed -n 2p "$TMP/out")
+    name=${rest##* }
+    if [[ $name =~ ^\[stripped\+(0x[0-9a-f]+)\]$ ]]; then
+        name=$(addr2line -fe "$TMP/planted" "${BASH_REMATCH[1]}" | head -n 1)
+    else
+        sed -n 3p "$TMP/out" | grep -qE '^ +main$' || fail "$1: main() did not call $2"
+    fi
+    [[ $name =~ ^(_Z[0-9]+)?$2v?$ ]] || fail "$1: the first is $name, not $2"
+    awk -v value="$value" -v unit="$unit" -v least="$3" -v most="$4" 'BEGIN {
+        value = unit == "KiB" ? value / 1024 : unit == "GiB" ? value * 1024 : value
+        exit !(value >= least && value <= most) }' || fail "$1: $2 is not $3 to $4 MiB"
+    echo "  $1: $name, $value $unit"
 }
 # 40000 * 500 bytes, 1000000 * 100 bytes, 1000 * 31 blocks of 1 KiB.
-first live site_leak 17.2 21.0
-first allocated site_churn 85.8 104.9
-first pinned site_fragment 15 45
+all_named() { # program
+    LARDER_PROFILE=1 LARDER_PROFILE_INTERVAL=8K expect 0 "$TMP/$1" "$TMP/raw"
+    first live site_leak 17.2 21.0
+    first allocated site_churn 85.8 104.9
+    first pinned site_fragment 15 45
+}
+
+# -O2 and no frame pointers: what most programs are.
+link=(-O2 -fomit-frame-pointer -I"$here/../../include"
+    -L"$(dirname "$LARDER")" -Wl,-rpath,"$(dirname "$LARDER")" -llarder)
+if command -v "${CXX:-c++}" >/dev/null; then
+    echo "in C++:"
+    CC="${CXX:-c++} -x c++" compile planted "${link[@]}"
+    all_named planted
+fi
+compile planted "${link[@]}"
+if command -v strip >/dev/null && command -v addr2line >/dev/null; then
+    echo "stripped:"
+    strip -s -o "$TMP/stripped" "$TMP/planted"
+    all_named stripped
+fi
+echo "in C:"
+all_named planted
 expect 0 "$LARDER" profile --kind freed --raw "$TMP/raw"
 has '^ +[0-9]+ +[0-9.]+ %  site_churn$'
 
@@ -67,6 +91,7 @@ pprof_first() {
     sed -n '/flat%/{n;p}' "$TMP/out" | awk -v site="$3" -v least="$4" -v most="$5" '
         { exit !($NF == site && $1 + 0 >= least && $1 + 0 <= most) }' ||
         fail "pprof, $2: the first is not $3 with $4 to $5 bytes"
+    echo "  pprof, $2: $(sed -n '/flat%/{n;p}' "$TMP/out" | awk '{ print $NF ", " $1 }')"
 }
 pprof_first "$TMP/heap.pb.gz" alloc_space site_churn 90e6 110e6
 
@@ -83,6 +108,7 @@ expect 2 "$LARDER" profile --kind nothing --raw "$TMP/raw"
 expect 1 "$LARDER" profile --raw "$TMP/raw" -o "$TMP"
 
 # A running process that was started without any option: switched on, profiled, switched off.
+echo "in a running process:"
 mkfifo "$TMP/in"
 "$TMP/planted" - wait <"$TMP/in" >"$TMP/said" &
 pid=$!

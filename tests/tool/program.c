@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A program to look at: program MIB [THREADS] [close|fork]. It holds MIB in live blocks and half of
-// that in free memory, says "ready", and works a little until it is killed. close: closes all its
-// files first, as daemons do. fork: prints the id of a child that does the same.
+// A program to look at: program MIB [THREADS] [close|fork|busy]. It holds MIB in live blocks and
+// half of that in free memory, says "ready", and works a little until it is killed. close: closes
+// all its files first, as daemons do. fork: prints the id of a child that does the same. busy:
+// works without a pause until its standard input ends, then not at all.
 #define _GNU_SOURCE 1
 #include <malloc.h>
 #include <pthread.h>
@@ -13,9 +14,12 @@
 
 enum { BLOCK = 100 * 1000 };
 
+enum pace { CALM, BUSY, IDLE };
+static _Atomic enum pace pace;
+
 static void *work(void *unused) {
     (void)unused;
-    for (unsigned i = 0;; i++) {
+    for (unsigned i = 0; pace != IDLE; i++) {
         char *blocks[64];
         for (int b = 0; b < 64; b++) {
             blocks[b] = malloc(1 + (i * 37 + (unsigned)b * 101) % 8000);
@@ -23,8 +27,11 @@ static void *work(void *unused) {
         for (int b = 0; b < 64; b++) {
             free(blocks[b]);
         }
-        usleep(5000);
+        if (pace == CALM)
+            usleep(5000);
     }
+    for (;;)
+        pause();
     return NULL;
 }
 
@@ -61,11 +68,19 @@ int main(int argc, char **argv) {
             printf("child %d\n", (int)child);
         }
     }
+    if (strcmp(how, "busy") == 0)
+        pace = BUSY;
     puts("ready");
     fflush(stdout);
     for (int i = 0; i < threads; i++) {
         pthread_t thread;
         pthread_create(&thread, NULL, work, NULL);
+    }
+    if (pace == BUSY) {
+        char byte;
+        while (read(STDIN_FILENO, &byte, 1) > 0) {
+        }
+        pace = IDLE;
     }
     work(NULL);
 }

@@ -31,10 +31,13 @@ static void fill(void) {
     now.report.lock_count = 2;
     now.report.locks[0] = (struct larder_lock_stats){.name = "a", .takes = 100};
     now.report.locks[1] = (struct larder_lock_stats){.name = "b", .takes = 100};
-    now.report.option_count = 2;
+    now.report.option_count = 3;
     now.report.options = now.options;
     strcpy(now.options[0].name, "zeta");
     strcpy(now.options[1].name, "alpha");
+    strcpy(now.options[2].name, "heap_limit");
+    strcpy(now.options[2].value, "2 GiB");
+    now.report.stats.heap_limit_hits = 7;
     now.report.stats.malloc_slow = 300;
     now.report.stats.held_bytes = 1000;
     now.report.stats.live_bytes = 500;
@@ -91,11 +94,12 @@ START_TEST(test_top_screen__rates_are_of_the_time_between) {
     EXPECT(strstr(rows[0], "  40 ") != NULL);
     state.view = TOP_OPTIONS;
     state.sort[TOP_OPTIONS] = 0;
-    EXPECT_INT(lr_top_table(&state, &now, &before, 2.0, title, rows, 10), ==, 2);
+    EXPECT_INT(lr_top_table(&state, &now, &before, 2.0, title, rows, 10), ==, 3);
     expect_row(0, "alpha");
     char head[TOP_HEAD_LINES][TOP_LINE];
     lr_top_head(head, &now, &before, 2.0, "name");
     EXPECT(strstr(head[5], "100 requests/s") != NULL);
+    EXPECT(strstr(head[8], "soft none, 0 times above it   heap 2 GiB, 7 refused") != NULL);
     EXPECT(strstr(head[1], "[||||||||||||||||||||....................]") != NULL);
 }
 END_TEST
