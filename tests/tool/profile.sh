@@ -34,7 +34,7 @@ all_named() { # program
 
 # -O2 and no frame pointers: what most programs are.
 link=(-O2 -fomit-frame-pointer -I"$here/../../include"
-    -L"$(dirname "$LARDER")" -Wl,-rpath,"$(dirname "$LARDER")" -llarder)
+    -L"$(dirname "$LARDER")" "-Wl,-rpath,$(dirname "$LARDER")" -llarder)
 if command -v "${CXX:-c++}" >/dev/null; then
     echo "in C++:"
     CC="${CXX:-c++} -x c++" compile planted "${link[@]}"
