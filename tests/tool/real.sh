@@ -34,38 +34,36 @@ reconcile() { # name, pid
     echo "$1: $(cat "$TMP/out") (look $looks)"
 }
 
-compile program
-mkfifo "$TMP/threads.in"
-"$LARDER" run "$TMP/program" 100 2 busy <"$TMP/threads.in" >"$TMP/threads" 2>&1 &
-pid=$!
-PIDS+=("$pid")
-exec 8>"$TMP/threads.in"
-wait_for 60 grep -q ready "$TMP/threads"
-reconcile "two threads, busy" "$pid"
-exec 8>&-
+# Starts the command and looks at it at work, which it is until its input ends, and after that.
+busy_and_idle() { # name, command
+    local name=$1
+    shift
+    mkfifo "$TMP/$name.in"
+    "$@" <"$TMP/$name.in" >"$TMP/$name" 2>&1 &
+    pid=$!
+    PIDS+=("$pid")
+    exec 8>"$TMP/$name.in"
+    wait_for 60 grep -q ready "$TMP/$name"
+    reconcile "$name, busy" "$pid"
+    exec 8>&-
+    wait_for 20 idle
+    reconcile "$name, idle" "$pid"
+    kill "$pid"
+}
 idle() { ! grep -q '^State:.*R' "/proc/$pid/task/"*/status; }
-wait_for 20 idle
-reconcile "two threads, idle" "$pid"
-kill "$pid"
+
+compile program
+busy_and_idle "two threads" "$LARDER" run "$TMP/program" 100 2 busy
 
 if command -v python3 >/dev/null; then
     python=$(python3 -c 'import os, sys; print(os.path.realpath(sys.executable))')
-    mkfifo "$TMP/python.in"
-    PYTHONMALLOC=malloc "$LARDER" run -- "$python" -c 'import select, sys, time
+    export PYTHONMALLOC=malloc
+    busy_and_idle python3 "$LARDER" run -- "$python" -c 'import select, sys, time
 data = [{"key": i, "text": "x" * (i % 300)} for i in range(200000)]
 print("ready", flush=True)
 while not select.select([sys.stdin], [], [], 0)[0]:
     data[:1000] = [{"key": i, "text": "y" * (i % 300)} for i in range(1000)]
-time.sleep(100)' <"$TMP/python.in" >"$TMP/python" 2>&1 &
-    pid=$!
-    PIDS+=("$pid")
-    exec 8>"$TMP/python.in"
-    wait_for 60 grep -q ready "$TMP/python"
-    reconcile "python3, busy" "$pid"
-    exec 8>&-
-    wait_for 20 idle
-    reconcile "python3, idle" "$pid"
-    kill "$pid"
+time.sleep(100)'
 fi
 
 if command -v redis-server >/dev/null && command -v redis-benchmark >/dev/null; then
