@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The measuring loop. Allocators take turns run by run, so that a slow minute of the machine meets
-all of them; which one begins moves on from round to round."""
+all of them, in an order drawn anew for each cell and round: what one leaves behind, warm or cold
+memory of a virtual machine, must not always meet the same one."""
 
 import contextlib
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -86,7 +88,7 @@ def cells(workloads_, threads, allocators, turn):
     run (attribute thread_counts); references take part in the first round only."""
     for workload in workloads_:
         for number in getattr(workload, "thread_counts", threads):
-            for allocator in rotated(allocators, turn):
+            for allocator in random.sample(allocators, len(allocators)):
                 if turn == 0 or not getattr(allocator, "reference", False):
                     yield Cell(workload, number, allocator)
 
