@@ -15,23 +15,6 @@
 bool lr_hardened;
 uint64_t lr_canary_key;
 
-LR_COLD void lr_hard_enable(void) {
-    lr_thp_forbid();
-    lr_os_random(&lr_canary_key, sizeof lr_canary_key);
-    lr_span_heap_set_reclaim(lr_pages_reclaim);
-    lr_hardened = true;
-}
-
-// The span that the pointer's page belongs to, if it is one of this folder. Read without a lock:
-// its owner looks again.
-static struct span *span_at(const void *block) {
-    size_t page = lr_page_of(block);
-    struct span *span = lr_page_in_window(page) ? lr_span_of_page(page) : NULL;
-    return span != NULL && span->is_private ? span : NULL;
-}
-
-bool lr_hard_owns(const void *block) { return span_at(block) != NULL; }
-
 static LR_COLD void report(const struct lr_verdict *verdict, const char *use) {
     switch (verdict->fault) {
     case LR_FAULT_NOT_A_BLOCK:
@@ -58,6 +41,34 @@ static void judge(const struct lr_verdict *verdict, const char *use) {
         report(verdict, use);
     }
 }
+
+// The span heap is out of pages: the quarantines give way, or what was freed could not be had again
+// as blocks of other sizes. Slots first, because their slabs go where pages are.
+static void reclaim(void) {
+    struct lr_verdict verdict = {.fault = LR_FAULT_NONE};
+    for (unsigned c = 1; c < LR_SLAB_CLASSES; c++) {
+        lr_slab_reclaim(c, &verdict);
+    }
+    lr_pages_reclaim();
+    judge(&verdict, "");
+}
+
+LR_COLD void lr_hard_enable(void) {
+    lr_thp_forbid();
+    lr_os_random(&lr_canary_key, sizeof lr_canary_key);
+    lr_span_heap_set_reclaim(reclaim);
+    lr_hardened = true;
+}
+
+// The span that the pointer's page belongs to, if it is one of this folder. Read without a lock:
+// its owner looks again.
+static struct span *span_at(const void *block) {
+    size_t page = lr_page_of(block);
+    struct span *span = lr_page_in_window(page) ? lr_span_of_page(page) : NULL;
+    return span != NULL && span->is_private ? span : NULL;
+}
+
+bool lr_hard_owns(const void *block) { return span_at(block) != NULL; }
 
 static void *alloc_pages(size_t size, size_t align) {
     if (align <= lr_window.align) {

@@ -186,17 +186,22 @@ static struct slab *make_slab(unsigned size_class) {
     return slab;
 }
 
-// The slab is entirely free and on no list: it becomes the spare one, or is taken out of the map
-// and returned. (Out of the map under the lock: find_slot() trusts a descriptor that it finds.)
+// Takes a slab that is on no list out of the map, under the lock: find_slot_locked() trusts a
+// descriptor that it finds.
+static struct span *let_go(unsigned size_class, struct slab *slab) {
+    classes[size_class].slabs--;
+    set_map(span_of(slab), slab_pages(size_class), 0);
+    return span_of(slab);
+}
+
+// The slab is entirely free and on no list: it becomes the spare one, or is let go and returned.
 static struct span *retire(unsigned size_class, struct slab *slab) {
     struct class_slabs *of = &classes[size_class];
     if (of->spare == NULL) {
         of->spare = slab;
         return NULL;
     }
-    of->slabs--;
-    set_map(span_of(slab), slab_pages(size_class), 0);
-    return span_of(slab);
+    return let_go(size_class, slab);
 }
 
 // The first fault among the free slots of a slab, all of which should be zero.
@@ -263,24 +268,28 @@ static void *take_slot(unsigned size_class, struct slab *slab, size_t size,
     return block;
 }
 
-void *lr_slab_alloc(unsigned size_class, size_t size, struct lr_verdict *verdict) {
-    struct class_slabs *of = &classes[size_class];
-    lr_lock(&of->lock);
+static bool has_free_slot(struct class_slabs *of) {
     if (of->partial == NULL && of->spare != NULL) {
         push(&of->partial, of->spare);
         of->spare = NULL;
     }
-    if (of->partial == NULL) {
+    return of->partial != NULL;
+}
+
+void *lr_slab_alloc(unsigned size_class, size_t size, struct lr_verdict *verdict) {
+    struct class_slabs *of = &classes[size_class];
+    lr_lock(&of->lock);
+    if (!has_free_slot(of)) {
         lr_unlock(&of->lock);
         struct slab *slab = make_slab(size_class);
-        if (slab == NULL) {
-            return NULL;
-        }
         lr_lock(&of->lock);
-        push(&of->partial, slab);
-        of->slabs++;
+        if (slab != NULL) {
+            push(&of->partial, slab);
+            of->slabs++;
+        }
     }
-    void *block = take_slot(size_class, of->partial, size, verdict);
+    // Where there was no memory for a slab, lr_slab_reclaim() may have made slots of others free.
+    void *block = has_free_slot(of) ? take_slot(size_class, of->partial, size, verdict) : NULL;
     lr_unlock(&of->lock);
     return block;
 }
@@ -331,6 +340,11 @@ static bool check_end(unsigned size_class, const char *block, struct lr_verdict 
     return true;
 }
 
+// Slots that each of the two stages holds.
+static uint32_t held_each(unsigned size_class) {
+    return (uint32_t)lr_min(lr_max(HELD_BYTES / slot_bytes(size_class), HELD_MIN), HELD_MAX);
+}
+
 static bool make_quarantine(struct quarantine *q, size_t each) {
     if (q->random == NULL) {
         void **both = lr_meta_alloc(2 * each * sizeof *both);
@@ -349,8 +363,7 @@ static bool make_quarantine(struct quarantine *q, size_t each) {
 static void *pass_quarantine(unsigned size_class, void *block) {
     struct class_slabs *of = &classes[size_class];
     struct quarantine *q = &of->quarantine;
-    uint32_t each =
-        (uint32_t)lr_min(lr_max(HELD_BYTES / slot_bytes(size_class), HELD_MIN), HELD_MAX);
+    uint32_t each = held_each(size_class);
     if (!make_quarantine(q, each)) {
         return block;
     }
@@ -407,6 +420,37 @@ void lr_slab_free(struct span *span, void *block, struct lr_verdict *verdict) {
     }
     lr_unlock(&of->lock);
     dispose(size_class, doomed, verdict);
+}
+
+static void chain(struct span **all, struct span *doomed) {
+    if (doomed != NULL) {
+        doomed->next = *all;
+        *all = doomed;
+    }
+}
+
+void lr_slab_reclaim(unsigned size_class, struct lr_verdict *verdict) {
+    struct class_slabs *of = &classes[size_class];
+    struct quarantine *q = &of->quarantine;
+    struct span *all = NULL;
+    lr_lock(&of->lock);
+    for (uint32_t i = 0; q->held > 0; i++) { // the stages lie one behind the other
+        if (q->random[i] != NULL) {
+            chain(&all, give_slot(size_class, q->random[i]));
+            q->random[i] = NULL;
+            q->held--;
+        }
+    }
+    if (of->spare != NULL) {
+        chain(&all, let_go(size_class, of->spare));
+        of->spare = NULL;
+    }
+    lr_unlock(&of->lock);
+    while (all != NULL) {
+        struct span *doomed = all;
+        all = doomed->next;
+        dispose(size_class, doomed, verdict);
+    }
 }
 
 size_t lr_slab_bytes(struct span *span, const void *block, struct lr_verdict *verdict) {

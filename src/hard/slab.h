@@ -26,6 +26,10 @@ void *lr_slab_alloc(unsigned size_class, size_t size, struct lr_verdict *verdict
 // The block is freed unless *verdict says that it is none (LR_FAULT_NOT_A_BLOCK, LR_FAULT_FREED).
 void lr_slab_free(struct span *span, void *block, struct lr_verdict *verdict);
 
+// Memory is short: what waits in the quarantine of the class becomes free, and its empty slabs go
+// to that of pages. *verdict: LR_FAULT_WRITTEN. No lock of Larder may be held.
+void lr_slab_reclaim(unsigned size_class, struct lr_verdict *verdict);
+
 // Bytes that were asked for; 0 with a *verdict if it is no block.
 size_t lr_slab_bytes(struct span *span, const void *block, struct lr_verdict *verdict);
 

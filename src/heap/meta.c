@@ -90,12 +90,15 @@ static unsigned small_list(size_t rounded) {
 
 static unsigned run_list(size_t rounded) { return lr_log2_floor(rounded / CHUNK_BYTES); }
 
+// As offsets of records are counted.
+static size_t records_end(void) { return lr_window.meta_bytes - table_bytes() + CHUNK_BYTES; }
+
 // Makes the chunks below `end` usable, and the table's entries for them.
 static bool commit_to(size_t end) {
     if (end <= meta.committed) {
         return true;
     }
-    size_t most = lr_window.meta_bytes - table_bytes() + CHUNK_BYTES;
+    size_t most = records_end();
     if (end > most) {
         errno = ENOMEM;
         return false;
@@ -278,9 +281,9 @@ static void small_free(void *record, size_t bytes) {
     }
 }
 
-bool lr_meta_prepare(size_t bytes) {
+bool lr_meta_prepare(size_t more, size_t all) {
     lr_lock(&lr_meta_lock);
-    bool done = commit_to(meta.end + bytes);
+    bool done = commit_to(lr_max(meta.end + more, lr_min(CHUNK_BYTES + all, records_end())));
     lr_unlock(&lr_meta_lock);
     return done;
 }

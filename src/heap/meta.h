@@ -16,9 +16,10 @@
 void *lr_meta_alloc(size_t bytes);
 void lr_meta_free(void *record, size_t bytes);
 
-// Makes sure that `bytes` more can be allocated without asking the OS; false if it refuses. Pools
-// call it in proportion to their size: when address space runs out, records must not be the reason.
-bool lr_meta_prepare(size_t bytes);
+// Makes sure that `more` bytes can be allocated without asking the OS, and `all` altogether as far
+// as the window has room for records; false if it refuses. Pools call it in proportion to their
+// size: when address space runs out, records must not be the reason.
+bool lr_meta_prepare(size_t more, size_t all);
 
 // Gives whole free OS pages back: those that were free ever since the last call, or `all`. How many
 // bytes went. No lock of Larder may be held.

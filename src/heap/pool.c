@@ -16,8 +16,9 @@
 // overcommit_memory=2 it counts as used. Later ones are a quarter of what there is.
 #define POOL_MIN (2 * LR_HUGE_BYTES)
 
-// Descriptors of the smallest spans, 64 to 192 bytes for 16 KiB, need up to a 64th of the pool.
-enum { META_SHARE = 64 };
+// Descriptors of the smallest spans, 64 to 192 bytes for 16 KiB, need up to a 64th of the pools;
+// those of hardened mode's slabs, with a record for each slot, a 16th.
+enum { META_SHARE = 64, META_SHARE_HARDENED = 16 };
 
 enum { SKIP_HUGE_PAGES = 32, SKIP_TRIES = 256 };
 
@@ -45,12 +46,14 @@ static bool map_pool(size_t first_page, size_t huge_pages) {
     size_t end_huge = end_page / LR_PAGES_PER_HUGE;
     char *start = lr_page_address(first_page);
     size_t bytes = huge_pages * LR_HUGE_BYTES;
+    size_t all = (end_page - lr_window.first_pool_page) << LR_PAGE_SHIFT;
+    size_t share = lr_opt_hardened() != 0 ? META_SHARE_HARDENED : META_SHARE;
     // One entry more than there are huge pages: joining looks at the neighbour behind the last.
     if (!commit_map(lr_window.base, &pools.class_committed, end_page * sizeof(atomic_u16)) ||
         !commit_map(lr_window.span_map, &pools.span_committed, end_page * sizeof(atomic_u32)) ||
         !commit_map(lr_window.huge_pages, &pools.huge_committed,
                     (end_huge + 1) * sizeof(struct huge_page)) ||
-        !lr_meta_prepare(bytes / META_SHARE) || !lr_window_commit(start, bytes)) {
+        !lr_meta_prepare(bytes / share, all / share) || !lr_window_commit(start, bytes)) {
         return false;
     }
     if (lr_opt_thp() == LR_THP_ALWAYS || lr_opt_thp() == LR_THP_NEVER) {

@@ -101,6 +101,12 @@ static bool try_take(struct page_request *request) {
     return done || (!request->refused && grow_and_take(request));
 }
 
+static void reclaim(void) {
+    if (reclaim_hook != NULL) {
+        reclaim_hook();
+    }
+}
+
 static bool find_pages(struct page_request *request) {
     if (request->pages > lr_window.end_pool_page) {
         return false;
@@ -113,9 +119,7 @@ static bool find_pages(struct page_request *request) {
     }
     // Last resort: give back what the caches hold, and make all free memory clean so that
     // neighbouring runs of different kinds join.
-    if (reclaim_hook != NULL) {
-        reclaim_hook();
-    }
+    reclaim();
     lr_release_pages(SIZE_MAX, LR_BREAK_ANY);
     return try_take(request);
 }
@@ -160,6 +164,10 @@ static size_t bitmap_bytes(size_t objects) { return (objects + 63) / 64 * sizeof
 static struct span *make_span(size_t pages, size_t align, size_t record_bytes, bool large) {
     size_t bytes = sizeof(struct span) + record_bytes;
     struct span *span = lr_meta_alloc(bytes);
+    if (span == NULL) {
+        reclaim(); // of spans that are free, or wait to be, come descriptors too
+        span = lr_meta_alloc(bytes);
+    }
     if (span == NULL) {
         return NULL;
     }

@@ -67,6 +67,8 @@ void lr_os_name_range(void *addr, size_t bytes, const char *name);
 
 // Bytes of RLIMIT_AS, or SIZE_MAX where there is no limit.
 size_t lr_os_address_limit(void);
+// The same of RLIMIT_DATA.
+size_t lr_os_data_limit(void);
 size_t lr_os_physical_bytes(void);
 // Resident bytes of the process from /proc/self/statm; 0 if unreadable.
 size_t lr_os_resident_bytes(void);

@@ -16,12 +16,20 @@
 
 #include "base/atomic.h"
 
+static size_t limit_bytes(bool known, const struct rlimit *limit) {
+    return !known || limit->rlim_cur == RLIM_INFINITY ? SIZE_MAX : limit->rlim_cur;
+}
+
 size_t lr_os_address_limit(void) {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
-        return SIZE_MAX;
-    }
-    return limit.rlim_cur;
+    bool known = getrlimit(RLIMIT_AS, &limit) == 0;
+    return limit_bytes(known, &limit);
+}
+
+size_t lr_os_data_limit(void) {
+    struct rlimit limit;
+    bool known = getrlimit(RLIMIT_DATA, &limit) == 0;
+    return limit_bytes(known, &limit);
 }
 
 // System calls by number: open(), read() and close() are cancellation points, which malloc and free

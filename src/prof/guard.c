@@ -21,7 +21,9 @@
 #include "prof/unwind.h"
 
 enum {
-    PLACES = 256,
+    PLACES = 256, // at most
+    PLACES_MIN = 8,
+    LIMIT_SHARE = 16, // of what RLIMIT_AS and RLIMIT_DATA allow places take such a part
     FRAMES = 16,
     FILLER = 0xa5,
     REPORT_BYTES = 1024,
@@ -37,7 +39,6 @@ enum {
 #define NO_ACCESS (64 * LR_KIB) // the largest OS page
 #define ROOM (64 * LR_KIB)
 #define STRIDE (ROOM + NO_ACCESS)
-#define POOL_BYTES (PLACES * STRIDE + NO_ACCESS)
 
 static_assert(LR_GUARD_BYTES_MAX <= ROOM, "a block fits its place");
 
@@ -63,6 +64,7 @@ struct place {
 static struct {
     _Atomic(char *) base; // NULL: no pool yet; set once, under lr_guard_lock
     struct place *places; // written before base, immutable after
+    uint32_t count;       // the same; how many there are
     uint32_t first;       // guarded by: lr_guard_lock; the place that was freed longest ago + 1
     uint32_t last;        // guarded by: lr_guard_lock
     uint32_t fresh;       // guarded by: lr_guard_lock; places that were taken once
@@ -82,24 +84,33 @@ static struct place *place_of(uint32_t index) { return &guard.places[index]; }
 
 // ---- Places come and go ----
 
+static size_t pool_bytes(void) { return guard.count * STRIDE + NO_ACCESS; }
+
+static uint32_t choose_count(void) {
+    size_t limit = lr_min(lr_os_address_limit(), lr_os_data_limit());
+    return (uint32_t)lr_min(lr_max(limit / LIMIT_SHARE / STRIDE, PLACES_MIN), PLACES);
+}
+
 static bool make_pool_locked(void) {
     if (base() != NULL || guard.refused) {
         return base() != NULL;
     }
-    struct place *places = lr_meta_alloc(PLACES * sizeof *places);
-    char *pool = places != NULL ? lr_os_map(POOL_BYTES, NO_ACCESS) : NULL;
-    if (pool == NULL || !lr_os_guard(pool, POOL_BYTES)) {
+    guard.count = choose_count();
+    size_t records_bytes = guard.count * sizeof(struct place);
+    struct place *places = lr_meta_alloc(records_bytes);
+    char *pool = places != NULL ? lr_os_map(pool_bytes(), NO_ACCESS) : NULL;
+    if (pool == NULL || !lr_os_guard(pool, pool_bytes())) {
         guard.refused = true;
         if (pool != NULL) {
-            lr_os_unmap(pool, POOL_BYTES);
+            lr_os_unmap(pool, pool_bytes());
         }
         if (places != NULL) {
-            lr_meta_free(places, PLACES * sizeof *places);
+            lr_meta_free(places, records_bytes);
         }
         return false;
     }
-    memset(places, 0, PLACES * sizeof *places);
-    lr_os_name_range(pool, POOL_BYTES, "larder guards");
+    memset(places, 0, records_bytes);
+    lr_os_name_range(pool, pool_bytes(), "larder guards");
     guard.places = places;
     lr_store_release(&guard.base, pool); // pairs with base()
     return true;
@@ -110,7 +121,7 @@ static uint32_t pop(void) {
     uint32_t index = PLACES;
     lr_lock(&lr_guard_lock);
     if (make_pool_locked()) {
-        if (guard.fresh < PLACES) {
+        if (guard.fresh < guard.count) {
             index = guard.fresh++;
         } else if (guard.first != 0) {
             index = guard.first - 1;
@@ -201,9 +212,9 @@ static void *take(size_t size, size_t bytes) {
 static uint32_t index_of(const void *address) {
     const char *pool = base();
     size_t offset = (size_t)address - (size_t)pool;
-    return pool != NULL && offset < POOL_BYTES
+    return pool != NULL && offset < pool_bytes()
                ? (uint32_t)lr_min(offset < NO_ACCESS / 2 ? 0 : (offset - NO_ACCESS / 2) / STRIDE,
-                                  PLACES - 1)
+                                  guard.count - 1)
                : PLACES;
 }
 

@@ -217,6 +217,37 @@ START_TEST(test_slab__empty_slabs_go) {
 }
 END_TEST
 
+START_TEST(test_slab__nothing_waits_when_memory_is_short) {
+    be_hardened();
+    enum { COUNT = 5000 };
+    static char *blocks[COUNT];
+    const unsigned c = lr_slab_class(100, 1);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < COUNT; i++)
+            blocks[i] = take(100);
+        for (unsigned i = 1; i < COUNT; i++)
+            EXPECT_INT(give(blocks[i]), ==, LR_FAULT_NONE);
+        EXPECT_UINT(lr_slab_counts(c).quarantined, >, 100);
+        lr_slab_reclaim(c, &verdict);
+        EXPECT_INT(verdict.fault, ==, LR_FAULT_NONE);
+        EXPECT_UINT(lr_slab_counts(c).quarantined, ==, 0);
+        EXPECT_UINT(lr_slab_counts(c).slabs, ==, 1);
+        EXPECT_UINT(lr_slab_bytes(span_of_block(blocks[0]), blocks[0], &verdict), ==, 100);
+        EXPECT_INT(give(blocks[0]), ==, LR_FAULT_NONE);
+        EXPECT_INT(give(blocks[0]), ==, LR_FAULT_FREED);
+        lr_slab_reclaim(c, &verdict);
+        EXPECT_UINT(lr_slab_counts(c).slabs, ==, 0);
+    }
+    char *const block = take(100);
+    EXPECT_INT(give(block), ==, LR_FAULT_NONE);
+    block[7] = 1;
+    lr_slab_reclaim(c, &verdict);
+    EXPECT_INT(verdict.fault, ==, LR_FAULT_WRITTEN);
+    EXPECT_PTR(verdict.block, ==, block);
+    EXPECT_UINT(verdict.at, ==, 7);
+}
+END_TEST
+
 START_TEST(test_slab__guards_follow_slabs) {
     be_hardened();
     char *const block = take(100);
@@ -254,6 +285,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_slab__the_check_of_all_finds_what_was_changed);
     test_add(suite, test_slab__resize_keeps_contents_and_watch);
     test_add(suite, test_slab__empty_slabs_go);
+    test_add(suite, test_slab__nothing_waits_when_memory_is_short);
     test_add(suite, test_slab__guards_follow_slabs);
     test_add(suite, test_slab__blocks_of_no_bytes_cannot_be_read);
     return suite;

@@ -84,7 +84,8 @@ START_TEST(test_meta__when_it_is_full_the_rest_goes_on) {
         EXPECT_UINT(++count, <, 64);
     EXPECT_UINT(count, ==, lr_window.meta_bytes / (128 * LR_KIB) - 1);
     EXPECT_PTR(lr_meta_alloc(LR_META_LARGEST), ==, NULL);
-    EXPECT(!lr_meta_prepare(LR_MIB));
+    EXPECT(!lr_meta_prepare(LR_MIB, 0));
+    EXPECT(lr_meta_prepare(0, LR_MIB)); // they were there
     EXPECT_UINT(lr_meta_used_bytes(), <=, lr_window.meta_bytes);
     EXPECT(lr_meta_alloc(64) != NULL); // small ones still fit
     lr_meta_free(records[3], 128 * LR_KIB);
@@ -93,18 +94,19 @@ START_TEST(test_meta__when_it_is_full_the_rest_goes_on) {
 END_TEST
 
 static void allocate_what_was_prepared(void *arg) {
-    (void)arg;
     enum { PREPARED = 1 << 20, RECORD = 256 };
     start_heap(LR_GIB);
     EXPECT(lr_meta_alloc(RECORD) != NULL);
-    EXPECT(lr_meta_prepare(PREPARED));
+    // `arg`: all at once, or pool after pool.
+    EXPECT(arg != NULL ? lr_meta_prepare(0, PREPARED / 2) && lr_meta_prepare(0, PREPARED + RECORD)
+                       : lr_meta_prepare(PREPARED, 0));
     limit_memory(0);
     for (unsigned i = 0; i < PREPARED / RECORD; i++)
         EXPECT(lr_meta_alloc(RECORD) != NULL);
     unsigned more = 0; // what the last step of the growth left over, of at most one eighth
     while (lr_meta_alloc(RECORD) != NULL)
         EXPECT_UINT(++more, <, 2 * PREPARED / RECORD / 8 + 64 * 1024 / RECORD);
-    EXPECT(!lr_meta_prepare(PREPARED));
+    EXPECT(!lr_meta_prepare(PREPARED, 0));
     limit_memory(SIZE_MAX);
     EXPECT(lr_meta_alloc(RECORD) != NULL);
 }
@@ -115,6 +117,8 @@ START_TEST(test_meta__what_is_prepared_is_there_when_memory_is_not) {
         TEST_SKIP("the sanitizer needs memory of its own");
     }
     test_child_run(&child, 20, allocate_what_was_prepared, NULL);
+    EXPECT_CHILD_EXIT(&child, 0);
+    test_child_run(&child, 20, allocate_what_was_prepared, &child);
     EXPECT_CHILD_EXIT(&child, 0);
 }
 END_TEST
