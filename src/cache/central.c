@@ -2,6 +2,7 @@
 #include "cache/central.h"
 
 #include "cache/misuse.h"
+#include "heap/pool.h"
 #include "heap/span_heap.h"
 
 enum {
@@ -13,6 +14,10 @@ enum {
     RESIDENT = 2 * FULLNESS,
     BUCKETS = 2 * RESIDENT,
     LOOK_AHEAD = 64, // objects put back under one lock hold
+    // Bytes of spans that are kept as spares, and longer ones up to a part of the heap: those of
+    // 64 KiB from 32 MiB on.
+    SPARE_ALWAYS = 32 << 10,
+    SPARE_PART = 512,
 };
 
 #define CHANGED_BUCKETS UINT32_C(0xAAAAAAAA)
@@ -249,9 +254,14 @@ static void drop_empty(struct central *list, struct span *span) {
     list->lowest = lr_min(list->lowest, list->free_objects);
 }
 
+// In a small heap there would else be more in spares than in use.
+static bool is_worth_keeping(const struct span *span) {
+    return lr_span_bytes(span) <= lr_max(SPARE_ALWAYS, lr_pool_bytes() / SPARE_PART);
+}
+
 // The span is entirely free and on no list: keeps it as the spare or adds it to *empty.
 static void retire(struct central *list, struct span *span, struct span **empty) {
-    if (list->spare == NULL) {
+    if (list->spare == NULL && is_worth_keeping(span)) {
         list->spare = span;
         return;
     }

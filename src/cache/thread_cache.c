@@ -11,6 +11,8 @@
 #include "conf/options.h"
 #include "heap/limit.h"
 #include "heap/meta.h"
+#include "heap/pool.h"
+#include "os/os.h"
 #include "sync/latency.h"
 
 enum {
@@ -19,6 +21,11 @@ enum {
     FILL_FIRST_SMALL = 8,
     FILL_FIRST_SMALL_BYTES = 512, // blocks up to this size begin with FILL_FIRST_SMALL at once
     FILL_FIRST = 2,
+    FILL_FIRST_BYTES = 8 << 10, // up to this size with FILL_FIRST, above with one
+    LARGER_BYTES = 4 << 10,     // see modest()
+    SMALL_HEAP_BYTES = 64 << 20,
+    MODEST_BIN_BYTES = 32 << 10,
+    MODEST_BATCH_BYTES = 64 << 10,
     FLUSH_PART = 4,         // of a full bin, where it is fed; less, and moving the rest down shows
     SWEEP_CALLS = 512,      // slow calls between looks for unused bins
     LOOK_CALLS = 8,         // least slow calls between looks by time,
@@ -26,6 +33,7 @@ enum {
     SWEEP_CALLS_SHORT = 64, // when a bin could not grow within the budget
 };
 
+#define QUICK_CALL_NS UINT64_C(12000) // from one slow call to the next
 #define CACHE_FLOOR (256 * LR_KIB)
 atomic_u32 lr_cache_looks;
 static atomic_sz all_slot_bytes; // slot_bytes of all caches, against LARDER_THREAD_CACHE_TOTAL
@@ -34,8 +42,19 @@ static size_t slots_of(const struct bin *bin) { return (size_t)(bin->limit - bin
 
 static size_t count_of(const struct bin *bin) { return (size_t)(bin->top - bin->base); }
 
-static size_t slots_most(unsigned size_class) {
+// In a small heap a thread keeps few larger blocks, and moves few at once, until its slow calls
+// come quickly: beside what is done between them their cost does not show, but their memory does.
+static size_t modest(const struct thread_cache *cache, unsigned size_class, size_t most,
+                     size_t bytes) {
+    size_t block = lr_classes[size_class].bytes;
+    bool free_hand =
+        block <= LARGER_BYTES || cache->is_quick != 0 || lr_pool_bytes() >= SMALL_HEAP_BYTES;
+    return free_hand ? most : lr_min(most, bytes / block);
+}
+
+static size_t slots_most(const struct thread_cache *cache, unsigned size_class) {
     size_t most = lr_min(lr_classes[size_class].most, lr_opt_bin_objects_max());
+    most = modest(cache, size_class, most, MODEST_BIN_BYTES);
     return (size_t)1 << lr_log2_floor(lr_max(most, 2));
 }
 
@@ -44,12 +63,17 @@ static size_t slots_least(unsigned size_class) {
     return (size_t)1 << lr_log2_floor(lr_max(lr_min(least, SLOTS_MIN), 2));
 }
 
-static size_t batch_most(unsigned size_class) {
-    return lr_max(lr_min(lr_classes[size_class].batch, lr_opt_batch_max()), 1);
+static size_t batch_most(const struct thread_cache *cache, unsigned size_class) {
+    size_t most = lr_min(lr_classes[size_class].batch, lr_opt_batch_max());
+    return lr_max(modest(cache, size_class, most, MODEST_BATCH_BYTES), 1);
 }
 
 static size_t first_fill(unsigned size_class) {
-    return lr_classes[size_class].bytes <= FILL_FIRST_SMALL_BYTES ? FILL_FIRST_SMALL : FILL_FIRST;
+    size_t block = lr_classes[size_class].bytes;
+    if (block <= FILL_FIRST_SMALL_BYTES) {
+        return FILL_FIRST_SMALL;
+    }
+    return block <= FILL_FIRST_BYTES ? FILL_FIRST : 1;
 }
 
 static void account(struct thread_cache *cache, unsigned size_class, size_t before, size_t after) {
@@ -152,8 +176,8 @@ static bool within_budget(struct thread_cache *cache, size_t bytes) {
 // Doubles the bin's slots up to at least `wanted` if budgets allow.
 static void try_grow(struct thread_cache *cache, unsigned size_class, size_t wanted) {
     size_t before = slots_of(&cache->bins[size_class]);
-    size_t slots =
-        lr_min(lr_pow2_ceil(lr_max(wanted, slots_least(size_class))), slots_most(size_class));
+    size_t slots = lr_min(lr_pow2_ceil(lr_max(wanted, slots_least(size_class))),
+                          slots_most(cache, size_class));
     if (slots <= before) {
         return;
     }
@@ -173,7 +197,7 @@ static void try_grow(struct thread_cache *cache, unsigned size_class, size_t wan
 }
 
 static void shrink_to_batch(struct thread_cache *cache, unsigned size_class) {
-    size_t slots = lr_max(lr_pow2_ceil(batch_most(size_class)), slots_least(size_class));
+    size_t slots = lr_max(lr_pow2_ceil(batch_most(cache, size_class)), slots_least(size_class));
     if (slots < slots_of(&cache->bins[size_class])) {
         resize(cache, size_class, slots);
     }
@@ -203,11 +227,18 @@ static void end_sampling(struct thread_cache *cache) {
     cache->sampler = NULL;
 }
 
+static void note_pace(struct thread_cache *cache) {
+    uint64_t now = lr_os_now_ns();
+    cache->is_quick = now - cache->paced_ns < SWEEP_CALLS * QUICK_CALL_NS;
+    cache->paced_ns = now;
+}
+
 static void count_slow_call(struct thread_cache *cache) {
     if (LR_UNLIKELY(cache->sampler != NULL && !lr_sampling_on())) {
         end_sampling(cache);
     }
     if (++cache->sweep >= SWEEP_CALLS) {
+        note_pace(cache);
         sweep(cache);
     }
     // By slow calls too: a thread that waited for a processor has not been idle. But one whose few
@@ -222,8 +253,8 @@ static void *refill(struct thread_cache *cache, unsigned size_class) {
     struct bin *bin = &cache->bins[size_class];
     count_slow_call(cache);
     size_t fill =
-        lr_min(bin->fill != 0 ? bin->fill : first_fill(size_class), batch_most(size_class));
-    bin->fill = (uint16_t)lr_min(fill * 2, batch_most(size_class));
+        lr_min(bin->fill != 0 ? bin->fill : first_fill(size_class), batch_most(cache, size_class));
+    bin->fill = (uint16_t)lr_min(fill * 2, batch_most(cache, size_class));
     if (slots_of(bin) < 2 * fill) {
         try_grow(cache, size_class, 4 * fill);
     }
@@ -272,7 +303,7 @@ void lr_cache_overflow(struct thread_cache *cache, unsigned size_class, void *bl
     }
     bin->hot = bin->warm = 1;
     bool fed = bin->fed == LR_BIN_FED;
-    if (bin->top == bin->limit && (fed || slots_of(bin) < batch_most(size_class))) {
+    if (bin->top == bin->limit && (fed || slots_of(bin) < batch_most(cache, size_class))) {
         try_grow(cache, size_class, 2 * slots_of(bin));
     }
     if (bin->top == bin->limit) {
@@ -285,7 +316,8 @@ void lr_cache_overflow(struct thread_cache *cache, unsigned size_class, void *bl
         // meanwhile comes back in another processor's cache. One that only takes in will not be
         // asked for what it holds. If that goes on, what is in it in the end may hold as many
         // spans.
-        size_t part = lr_max(held / FLUSH_PART, lr_min(batch_most(size_class), held - held / 2));
+        size_t part =
+            lr_max(held / FLUSH_PART, lr_min(batch_most(cache, size_class), held - held / 2));
         flush_oldest(cache, size_class, fed ? part : held);
         if (bin->fed == 0) {
             shrink_to_batch(cache, size_class);

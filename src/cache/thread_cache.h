@@ -50,6 +50,8 @@ struct thread_cache {
     uint32_t sweep;                  // owner thread only; slow calls since the last look
     uint32_t calls;                  // owner thread only; slow calls since the last look by time
     uint32_t looks;                  // owner thread only; lr_cache_looks at that look
+    uint32_t is_quick;               // owner thread only; slow calls came quickly lately
+    uint64_t paced_ns;               // owner thread only; when that was found
     // Written by the owner, read by statistics and the scavenger.
     atomic_u32 busy;       // inside a slow path: its bins are changing
     atomic_u64 slow_calls; // relaxed: statistics and idleness

@@ -9,6 +9,7 @@
 #include "conf/options.h"
 #include "heap/limit.h"
 #include "heap/meta.h"
+#include "heap/pool.h"
 #include "sync/latency.h"
 
 enum {
@@ -26,6 +27,10 @@ enum {
 // producer gets ahead of a consumer without a lock of the central list.
 #define CLASS_BYTES (128 * LR_KIB)
 #define CLASS_OBJECTS_MIN 8
+// Of larger blocks one class may hold so small a part of the heap: threads that come and go would
+// leave more of them here than are in use.
+#define LARGER_BYTES (4 * LR_KIB)
+#define LARGER_PART 128
 // So many when what did not fit was wanted back soon: moving pointers costs a tenth of what it
 // costs to find each block's span. Programs that build and tear down trees of 700 KiB gain a
 // quarter.
@@ -112,6 +117,9 @@ static uint32_t make_room(struct transfer *cache, unsigned size_class, uint32_t 
     size_t used = lr_load_relaxed(&total_bytes);
     size_t allowed = used < budget ? (budget - used) / block : 0;
     size_t most = lr_max(CLASS_BYTES / block, CLASS_OBJECTS_MIN) + cache->extra;
+    if (block > LARGER_BYTES) {
+        most = lr_min(most, lr_pool_bytes() / LARGER_PART / block);
+    }
     most = lr_min(most, ROOM_MOST);
     allowed = lr_min(allowed, most > held ? most - held : 0);
     allowed = cache->quiet >= QUIET_LOOKS ? 0 : lr_min(allowed, count);

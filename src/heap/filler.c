@@ -192,21 +192,7 @@ void lr_filler_give(size_t first, size_t pages, bool clean) {
 enum {
     // A process may have 65,530 mappings, and most are for the program.
     THP_BORDERS_MOST = 8192,
-    // Pages of the longest span of a kind; but for one class those of blocks of up to 9 and 64 KiB.
-    SMALL_PAGES_MOST = 9,
-    LARGER_PAGES_MOST = (256 << 10) >> LR_PAGE_SHIFT,
-    BUFFERS_PAGES_MOST = (512 << 10) >> LR_PAGE_SHIFT,
 };
-
-static enum lr_thp_kind kind_of(size_t pages) {
-    if (pages <= SMALL_PAGES_MOST) {
-        return LR_THP_SMALL;
-    }
-    if (pages <= LARGER_PAGES_MOST) {
-        return LR_THP_LARGER;
-    }
-    return pages <= BUFFERS_PAGES_MOST ? LR_THP_BUFFERS : LR_THP_LARGE;
-}
 
 // A partly used huge page of one of the kinds (a bit each) that has a free run of at least `pages`;
 // 0 if none.
@@ -243,13 +229,13 @@ static const struct search for_others[SEARCHES] = {
     {DIRTY, 0}, {0, RUN_DIRTY}, {CLEAN | APART, 0}, {0, RUN_CLEAN}, {DENSE, 0}};
 
 // Large blocks take what buffers would.
-static bool are_touched(size_t pages) {
-    return lr_thp_filled((enum lr_thp_kind)lr_min(kind_of(pages), LR_THP_BUFFERS));
+static bool are_touched(enum lr_thp_kind kind) {
+    return lr_thp_filled((enum lr_thp_kind)lr_min(kind, LR_THP_BUFFERS));
 }
 
 // Finds room for less than a huge page; the page number, 0 if there is none.
-static size_t find_part(unsigned pages, unsigned align) {
-    const struct search *search = are_touched(pages) ? for_touched : for_others;
+static size_t find_part(unsigned pages, unsigned align, enum lr_thp_kind kind) {
+    const struct search *search = are_touched(kind) ? for_touched : for_others;
     unsigned wanted = pages + align - 1;
     for (unsigned i = 0; i < SEARCHES; i++) {
         uint32_t number;
@@ -350,14 +336,13 @@ static void begin_whole(uint32_t first, uint32_t end, bool wanted, struct filler
 
 // The first pages of a huge page that is clean are about to be taken, and not all of it. Where the
 // kernel backs it whole the rest becomes resident with them.
-static bool begin_huge_page(uint32_t number, size_t pages, size_t behind,
+static bool begin_huge_page(uint32_t number, size_t pages, size_t behind, enum lr_thp_kind kind,
                             struct filler_place *place) {
     struct huge_page *huge = huge_at(number);
     enum lr_thp_mode mode = lr_thp_mode();
     if (huge->clean_count != LR_PAGES_PER_HUGE) {
         return false;
     }
-    enum lr_thp_kind kind = kind_of(pages);
     bool wanted = wants_whole(kind, pages, behind, mode);
     if (!wanted && kind != LR_THP_LARGE) {
         note_begun(number, kind, place);
@@ -379,7 +364,8 @@ static bool begin_huge_page(uint32_t number, size_t pages, size_t behind,
 }
 
 // Takes the pages that end a span of `span_pages`.
-static void take_begun(size_t first, size_t pages, size_t span_pages, struct filler_place *place) {
+static void take_begun(size_t first, size_t pages, size_t span_pages, enum lr_thp_kind kind,
+                       struct filler_place *place) {
     size_t end = first + pages;
     size_t behind = end % LR_PAGES_PER_HUGE;
     size_t populated = 0; // clean pages that stop being so before they are taken
@@ -389,8 +375,8 @@ static void take_begun(size_t first, size_t pages, size_t span_pages, struct fil
     }
     uint32_t last = (uint32_t)(end / LR_PAGES_PER_HUGE);
     if (behind != 0 && huge_at(last)->used_count == 0) {
-        huge_at(last)->dense = are_touched(span_pages);
-        populated = begin_huge_page(last, span_pages, behind, place) ? behind : 0;
+        huge_at(last)->dense = are_touched(kind);
+        populated = begin_huge_page(last, span_pages, behind, kind, place) ? behind : 0;
     }
     place->clean = take_for_span(first, pages) + populated;
     lr_filler_counts.taken_clean += populated;
@@ -402,10 +388,10 @@ static void take_begun(size_t first, size_t pages, size_t span_pages, struct fil
     }
 }
 
-struct filler_place lr_filler_take(size_t pages, size_t align) {
+struct filler_place lr_filler_take(size_t pages, size_t align, enum lr_thp_kind kind) {
     struct filler_place place = {0};
     if (pages < LR_PAGES_PER_HUGE && align <= LR_PAGES_PER_HUGE) {
-        place.first = find_part((unsigned)pages, (unsigned)align);
+        place.first = find_part((unsigned)pages, (unsigned)align, kind);
     } else {
         size_t count = (pages + LR_PAGES_PER_HUGE - 1) / LR_PAGES_PER_HUGE;
         size_t huge_align = lr_max(align / LR_PAGES_PER_HUGE, 1);
@@ -415,13 +401,13 @@ struct filler_place lr_filler_take(size_t pages, size_t align) {
     if (place.first == 0) {
         return place;
     }
-    take_begun(place.first, pages, pages, &place);
+    take_begun(place.first, pages, pages, kind, &place);
     return place;
 }
 
 struct filler_place lr_filler_take_at(size_t first, size_t pages, size_t block_pages) {
     struct filler_place place = {.first = first};
-    take_begun(first, pages, block_pages, &place);
+    take_begun(first, pages, block_pages, lr_thp_kind_of(block_pages << LR_PAGE_SHIFT), &place);
     return place;
 }
 

@@ -30,7 +30,7 @@ struct filler_place {
 };
 
 // Takes `pages` pages that begin at a multiple of `align` (a power of two), for a user of the heap.
-struct filler_place lr_filler_take(size_t pages, size_t align);
+struct filler_place lr_filler_take(size_t pages, size_t align, enum lr_thp_kind kind);
 // The same for pages that are free, says lr_filler_is_free(), behind a block that then has
 // `block_pages`.
 struct filler_place lr_filler_take_at(size_t first, size_t pages, size_t block_pages);

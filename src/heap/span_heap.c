@@ -23,6 +23,7 @@ void lr_span_heap_set_reclaim(void (*reclaim)(void)) { reclaim_hook = reclaim; }
 struct page_request {
     size_t pages;
     size_t align; // pages, a power of two
+    enum lr_thp_kind kind;
     bool large;
     bool refused;              // because of the hard limit
     size_t held, dirty;        // pages that blocks hold now, free ones with memory
@@ -45,7 +46,7 @@ static void count_large(size_t pages) {
 // Pages from what the heap has; false if it has to grow.
 static bool take_locked(struct page_request *request) {
     struct filler_place *place = &request->place;
-    *place = lr_filler_take(request->pages, request->align);
+    *place = lr_filler_take(request->pages, request->align, request->kind);
     if (place->first == 0) {
         return false;
     }
@@ -161,7 +162,8 @@ static bool take_pages(struct page_request *request) {
 static size_t bitmap_bytes(size_t objects) { return (objects + 63) / 64 * sizeof(uint64_t); }
 
 // `record_bytes` follow the descriptor.
-static struct span *make_span(size_t pages, size_t align, size_t record_bytes, bool large) {
+static struct span *make_span(size_t pages, size_t align, size_t objects, size_t record_bytes,
+                              bool large) {
     size_t bytes = sizeof(struct span) + record_bytes;
     struct span *span = lr_meta_alloc(bytes);
     if (span == NULL) {
@@ -172,6 +174,7 @@ static struct span *make_span(size_t pages, size_t align, size_t record_bytes, b
         return NULL;
     }
     struct page_request request = {.pages = pages, .align = align, .large = large};
+    request.kind = lr_thp_kind_of((pages << LR_PAGE_SHIFT) / objects);
     if (!take_pages(&request)) {
         lr_meta_free(span, bytes);
         return NULL;
@@ -179,7 +182,7 @@ static struct span *make_span(size_t pages, size_t align, size_t record_bytes, b
     memset(span, 0, bytes);
     span->first_page = (uint32_t)request.place.first;
     span->page_count = (uint32_t)pages;
-    span->object_count = 1;
+    span->object_count = (uint16_t)objects;
     span->zeroed = request.place.clean == pages;
     span->record_bytes = (uint16_t)bytes;
     return span;
@@ -196,9 +199,8 @@ static void set_maps(const struct span *span, size_t pages, uint16_t bin_offset,
 
 struct span *lr_span_alloc_small(uint32_t page_count, uint16_t object_count, uint8_t size_class,
                                  uint16_t bin_offset) {
-    struct span *span = make_span(page_count, 1, bitmap_bytes(object_count), false);
+    struct span *span = make_span(page_count, 1, object_count, bitmap_bytes(object_count), false);
     if (span != NULL) {
-        span->object_count = object_count;
         span->size_class = size_class;
         span->bucket = LR_SPAN_UNLISTED;
         span->free_objects = object_count;
@@ -208,7 +210,7 @@ struct span *lr_span_alloc_small(uint32_t page_count, uint16_t object_count, uin
 }
 
 struct span *lr_span_alloc_large(size_t page_count, size_t align_pages) {
-    struct span *span = make_span(page_count, align_pages, bitmap_bytes(1), true);
+    struct span *span = make_span(page_count, align_pages, 1, bitmap_bytes(1), true);
     if (span != NULL) {
         lr_store_release(&lr_window.span_map[span->first_page], lr_span_id(span)); // see set_maps()
     }
@@ -217,7 +219,7 @@ struct span *lr_span_alloc_large(size_t page_count, size_t align_pages) {
 
 struct span *lr_span_alloc_private(size_t page_count, size_t align_pages, uint8_t size_class,
                                    size_t record_bytes) {
-    struct span *span = make_span(page_count, align_pages, record_bytes, size_class == 0);
+    struct span *span = make_span(page_count, align_pages, 1, record_bytes, size_class == 0);
     if (span != NULL) {
         span->size_class = size_class;
         span->is_private = 1;

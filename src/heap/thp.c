@@ -11,6 +11,10 @@
 #define START_BYTES (16 * LR_MIB)
 
 enum {
+    // Bytes of the longest block of a kind; the first has a part in the waste at its span's tail.
+    SMALL_MOST = 19 << 9,
+    LARGER_MOST = 64 << 10,
+    BUFFERS_MOST = 512 << 10,
     LARGE_SIZES = 66,    // by binary digits, and one at each end that nobody asks for
     FILLED_PAGES = 1024, // of large blocks, that decide about their size
     PARTS_MOST = 32,     // of a block that are looked at
@@ -23,6 +27,16 @@ static atomic_u32 decided;
 static atomic_u32 kind_filled[LR_THP_KINDS] = {[LR_THP_SMALL] = 1}; // 1: see lr_thp_filled()
 
 enum lr_thp_mode lr_thp_mode(void) { return (enum lr_thp_mode)lr_load_relaxed(&mode); }
+
+enum lr_thp_kind lr_thp_kind_of(size_t block_bytes) {
+    if (block_bytes <= SMALL_MOST) {
+        return LR_THP_SMALL;
+    }
+    if (block_bytes <= LARGER_MOST) {
+        return LR_THP_LARGER;
+    }
+    return block_bytes <= BUFFERS_MOST ? LR_THP_BUFFERS : LR_THP_LARGE;
+}
 
 static enum lr_thp_mode choose(void) {
     enum lr_os_thp system = lr_os_thp();

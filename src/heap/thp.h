@@ -24,6 +24,9 @@ enum lr_thp_kind {
     LR_THP_KINDS,
 };
 
+// Of spans of blocks of so many bytes.
+enum lr_thp_kind lr_thp_kind_of(size_t block_bytes);
+
 // The heap has grown to `pool_bytes`. Takes the system's settings into account (one file read,
 // once).
 void lr_thp_decide(size_t pool_bytes);

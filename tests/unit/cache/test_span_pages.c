@@ -27,6 +27,8 @@ START_TEST(test_span_pages__all_but_the_pages_of_live_objects_go) {
     for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
         const struct class_info *const info = &lr_classes[c];
         const size_t bytes = info->bytes, unit = lr_span_unit_pages(info->pages) * LR_PAGE_BYTES;
+        if (info->objects < 2)
+            continue; // such a span is in use whole, or free
         get_written(c, info->objects);
         char *const kept = objects[info->objects / 2];
         const struct span *const span = span_of(kept);

@@ -196,7 +196,7 @@ END_TEST
 START_TEST(test_thread_cache__out_of_memory) {
     start_tiers(LR_GIB);
     const unsigned c = LR_CLASS_COUNT - 1;
-    EXPECT_INT(lr_option_set("heap_limit", lr_classes[c].pages * LR_PAGE_BYTES), ==, 0);
+    EXPECT_INT(lr_option_set("heap_limit", 2 * lr_classes[c].bytes), ==, 0);
     void *const first = take(c), *const second = take(c);
     EXPECT(first != NULL && second != NULL);
     EXPECT_PTR(take(c), ==, NULL);
