@@ -294,17 +294,19 @@ void *larder_pvalloc(size_t size) {
     return alloc_aligned(page, lr_align_up(lr_max(size, 1), page));
 }
 
-// Nothing in default mode; hardened mode has reported what was wrong, and has blocks of 0 bytes.
-static LR_COLD LR_NOINLINE size_t no_usable_size(const void *block) {
-    if (block != NULL && !lr_hardened) {
+static LR_COLD LR_NOINLINE size_t unusual_usable_size(const void *block) {
+    size_t bytes = 0;
+    if (lr_hardened && block != NULL) {
+        lr_hard_bytes(block, "malloc_usable_size", &bytes);
+    } else if (block != NULL) {
         lr_misuse_report(LR_MISUSE_USABLE, block);
     }
-    return 0;
+    return bytes;
 }
 
 size_t larder_malloc_usable_size(void *block) {
     size_t bytes = block == NULL ? 0 : lr_block_bytes(block);
-    return LR_LIKELY(bytes != 0) ? bytes : no_usable_size(block);
+    return LR_LIKELY(bytes != 0) ? bytes : unusual_usable_size(block);
 }
 
 LR_OVERRIDES_OF_ALLOC(LR_OVERRIDE)

@@ -216,18 +216,13 @@ static void free_small(void *block, unsigned size_class) {
     }
 }
 
-// Of any pointer, without a word about those that are no blocks: their free says one.
-static size_t recorded_bytes(const void *block) {
-    return LR_UNLIKELY(lr_hardened) && lr_hard_owns(block) ? 0 : lr_block_bytes(block);
-}
-
 LR_NOINLINE void lr_free_slow(void *block) {
     if (block == NULL) {
         return;
     }
     int saved_errno = errno;
     if (LR_UNLIKELY(lr_trace_on())) {
-        lr_trace_block(LARDER_TRACE_DEALLOC, block, recorded_bytes(block));
+        lr_trace_block(LARDER_TRACE_DEALLOC, block, lr_block_bytes(block));
     }
     size_t page = lr_page_of(block);
     unsigned size_class =
@@ -267,11 +262,7 @@ size_t lr_block_bytes(const void *block) {
             return bytes;
         }
     }
-    size_t bytes = lr_large_bytes(block);
-    if (LR_UNLIKELY(lr_hardened) && bytes == 0) {
-        lr_hard_bytes(block, "malloc_usable_size", &bytes);
-    }
-    return bytes;
+    return lr_large_bytes(block);
 }
 
 size_t lr_flush_own_cache(void) {

@@ -14,7 +14,8 @@ void *lr_alloc_maybe_zeroed(size_t size, bool *zeroed);
 void *lr_alloc_aligned_slow(size_t align, size_t size);
 // Any pointer; reports those that are not blocks.
 void lr_free_slow(void *block);
-// Usable bytes of a block; 0 for pointers that lead to no block. Small blocks are told by their
+// Usable bytes of a block; 0 for pointers that lead to no block, and for those that lr_hard_owns().
+// Nothing is reported. Small blocks are told by their
 // page: a pointer into one gives its size.
 size_t lr_block_bytes(const void *block);
 // lr_large_resize(), seen by the sampler.
