@@ -5,6 +5,7 @@
 file(GLOB larder_tool_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/tool/*.c")
 set(larder_tool_shared
   "${PROJECT_SOURCE_DIR}/src/base/print.c"
+  "${PROJECT_SOURCE_DIR}/src/conf/hindrance.c"
   "${PROJECT_SOURCE_DIR}/src/conf/option_table.c"
   "${PROJECT_SOURCE_DIR}/src/conf/stats.c"
   "${PROJECT_SOURCE_DIR}/src/diag/report_fills.c"

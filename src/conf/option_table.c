@@ -118,10 +118,12 @@ enum lr_option_id lr_option_by_variable(const char *name, size_t length) {
     return id;
 }
 
+enum { NEAR_BYTES = 64 }; // longer names are near to none
+
 // Letters to drop and insert to turn `from`, cut to what fits, into `to`; either case alike. That a
 // change of a letter counts as two makes "LIMIT" nearer to "heap_limit" than to a short name.
 static LR_COLD unsigned edits(const char *from, size_t length, const char *to) {
-    uint8_t row[64];
+    uint8_t row[NEAR_BYTES];
     const size_t columns = lr_min(length, sizeof row - 1);
     for (size_t i = 0; i <= columns; i++) {
         row[i] = (uint8_t)i;
@@ -138,13 +140,20 @@ static LR_COLD unsigned edits(const char *from, size_t length, const char *to) {
     return row[columns];
 }
 
+// Two letters in the wrong order are always near.
+static LR_COLD bool is_near(unsigned needed, size_t length, size_t other_length) {
+    const uint64_t most = lr_max(2, lr_max(length, other_length) / 2);
+    const bool shares_letters = needed < length + other_length;
+    return length < NEAR_BYTES && shares_letters && needed <= most;
+}
+
 unsigned lr_nearest_name(const char *name, size_t length, const char *(*name_at)(unsigned),
                          unsigned count) {
-    unsigned nearest = 0;
+    unsigned nearest = count;
     unsigned fewest = UINT32_MAX;
     for (unsigned i = 0; i < count; i++) {
         const unsigned needed = edits(name, length, name_at(i));
-        if (needed < fewest) {
+        if (needed < fewest && is_near(needed, length, strlen(name_at(i)))) {
             fewest = needed;
             nearest = i;
         }

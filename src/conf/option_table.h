@@ -88,9 +88,10 @@ bool lr_option_in_range(enum lr_option_id id, uint64_t value);
 // characters behind "LARDER_", which must be upper case.
 LR_COLD enum lr_option_id lr_option_by_name(const char *name);
 LR_COLD enum lr_option_id lr_option_by_variable(const char *name, size_t length);
-// The option whose variable needs the fewest edits to become LARDER_<name>.
+// The option whose variable needs the fewest edits to become LARDER_<name>, if they are few.
 LR_COLD enum lr_option_id lr_option_nearest(const char *name, size_t length);
-// Of the names 0 to `count` - 1 the one that takes the fewest edits, in either case; 0 without any.
+// Of the names 0 to `count` - 1 the one that takes the fewest edits, in either case; `count` if
+// none is near.
 LR_COLD unsigned lr_nearest_name(const char *name, size_t length, const char *(*name_at)(unsigned),
                                  unsigned count);
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "conf/hindrance.h"
 #include "os/os.h"
 #include "sync/rcu.h"
 
@@ -146,9 +147,12 @@ static void warn_value(struct lr_print *p, const struct variable *v, enum lr_opt
 static void warn_unknown(struct lr_print *p, const struct variable *v) {
     lr_print_str(p, "larder: unknown option ");
     print_foreign(p, v->name, v->length);
-    lr_print_str(p, ", the nearest is ");
-    lr_option_print_variable(
-        p, lr_option_nearest(v->name + OWN_PREFIX_LENGTH, v->length - OWN_PREFIX_LENGTH));
+    const enum lr_option_id nearest =
+        lr_option_nearest(v->name + OWN_PREFIX_LENGTH, v->length - OWN_PREFIX_LENGTH);
+    if (nearest != LR_OPTION_COUNT) {
+        lr_print_str(p, ", the nearest is ");
+        lr_option_print_variable(p, nearest);
+    }
     lr_print_str(p, "; ignored\n");
     (void)lr_print_flush(p);
 }
@@ -255,35 +259,27 @@ static void print_row(struct lr_print *p, enum lr_option_id id,
     lr_print_str(p, lr_option_row(id)->when == LR_WHEN_RUNTIME ? "; any time\n" : "; at start\n");
 }
 
-// Hardened mode has no caches, no background thread and no samples.
-static bool has_effect(enum lr_option_id id, const struct lr_option_values *values) {
-    static const uint8_t not_hardened[] = {
-        LR_OPTION_thread_cache_max,
-        LR_OPTION_thread_cache_total,
-        LR_OPTION_bin_objects_max,
-        LR_OPTION_batch_max,
-        LR_OPTION_transfer_cache_max,
-        LR_OPTION_scavenge_delay_ms,
-        LR_OPTION_scavenge_rate,
-        LR_OPTION_scavenge_cpu_percent,
-        LR_OPTION_scavenge_start,
-        LR_OPTION_idle_thread_ms,
-        LR_OPTION_soft_limit,
-        LR_OPTION_soft_limit_percent,
-        LR_OPTION_watch_memory,
-        LR_OPTION_profile,
-        LR_OPTION_profile_interval,
-        LR_OPTION_profile_at,
-        LR_OPTION_profile_file,
-        LR_OPTION_leak_check,
-        LR_OPTION_metrics_file,
-        LR_OPTION_metrics_seconds,
-        LR_OPTION_guard_sample,
-        LR_OPTION_publish,
-        LR_OPTION_thp,
-    };
-    return values->value[LR_OPTION_hardened] == 0 ||
-           memchr(not_hardened, (int)id, sizeof not_hardened) == NULL;
+// A line for each reason why options that somebody counts on do nothing.
+static void print_hindered(struct lr_print *p, const struct lr_option_values *values) {
+    uint64_t said = 0;
+    for (enum lr_option_id first = 0; first < LR_OPTION_COUNT; first++) {
+        const char *why = lr_option_hindrance(first, values->value);
+        const char *separator = "larder: without effect, because ";
+        for (enum lr_option_id id = first; why != NULL && id < LR_OPTION_COUNT; id++) {
+            const uint64_t bit = UINT64_C(1) << id;
+            if (values->origin[id] == LR_FROM_DEFAULT || (said & bit) != 0 ||
+                values->value[id] == lr_option_row(id)->fallback ||
+                lr_option_hindrance(id, values->value) != why) {
+                continue;
+            }
+            said |= bit;
+            lr_print_f(p, "%s%s", separator, *separator == ',' ? "" : why);
+            lr_print_str(p, *separator == ',' ? "" : ": ");
+            lr_option_print_variable(p, id);
+            separator = ", ";
+        }
+        lr_print_str(p, *separator == ',' ? "\n" : "");
+    }
 }
 
 static int print_all(int fd, const struct lr_option_values *values, bool with_help) {
@@ -292,7 +288,7 @@ static int print_all(int fd, const struct lr_option_values *values, bool with_he
     lr_print_init(&p, buffer, sizeof buffer, fd);
     lr_print_str(&p, "larder: options in effect\n");
     for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
-        if (!has_effect(id, values)) {
+        if (lr_option_hindrance(id, values->value) != NULL) {
             continue;
         }
         print_row(&p, id, values);
@@ -300,16 +296,7 @@ static int print_all(int fd, const struct lr_option_values *values, bool with_he
             lr_print_f(&p, "      %s\n", lr_option_help(id));
         }
     }
-    // Of those that are not, the ones that somebody counts on.
-    const char *separator = "larder: without effect because of LARDER_HARDENED: ";
-    for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
-        if (!has_effect(id, values) && values->origin[id] != LR_FROM_DEFAULT) {
-            lr_print_str(&p, separator);
-            lr_option_print_variable(&p, id);
-            separator = ", ";
-        }
-    }
-    lr_print_str(&p, *separator == ',' ? "\n" : "");
+    print_hindered(&p, values);
     return lr_print_flush(&p);
 }
 
@@ -345,6 +332,9 @@ static void warn(char *const *environment) {
     warn_tiny_limit(&p, &values);
     if (values.value[LR_OPTION_verbose] > 0) {
         (void)print_all(STDERR, &values, false);
+    } else {
+        print_hindered(&p, &values);
+        (void)lr_print_flush(&p);
     }
 }
 

@@ -52,6 +52,8 @@ void lr_own_file_complain(enum lr_option_id id, int error, const char *what_foll
                       : error == -EACCES || error == -EPERM  ? "not permitted"
                       : error == -EROFS                      ? "the file system is read-only"
                       : error == -ENOSPC || error == -EDQUOT ? "no space is left"
+                      : error == -EISDIR                     ? "it is a folder; name a file in it"
+                      : error == -ENOTDIR                    ? "a part of the path is no folder"
                                                              : "see <errno.h>";
     char variable[64];
     struct lr_print p;

@@ -47,6 +47,7 @@ void lr_report_gather(struct lr_report *out) {
 
 int lr_report_print(int fd, enum larder_format format) {
     char buffer[PAGE_BYTES];
+    char command[LR_OS_COMMAND_BYTES];
     struct lr_print p;
     struct lr_report report;
     lr_report_gather(&report);
@@ -60,7 +61,9 @@ int lr_report_print(int fd, enum larder_format format) {
         lr_report_metrics(&p, &report, format == LARDER_FORMAT_OPENMETRICS);
         break;
     default:
-        lr_print_f(&p, "larder %s: statistics, thread %u\n", report.version, lr_os_thread_id());
+        lr_os_command(command);
+        lr_print_f(&p, "larder %s: statistics of process %u (%s), thread %u\n", report.version,
+                   report.process_id, command, lr_os_thread_id());
         lr_stats_text(&p, &report);
         break;
     }

@@ -177,23 +177,29 @@ static bool next_leak(struct lr_stack **stack, double *bytes) {
     return found != NULL;
 }
 
-// Why there is nothing to show, where nothing was sampled.
+// Why there is nothing to show, where no sample is left.
 static void print_no_samples(struct lr_print *p) {
-    if (lr_sample_counts().taken != 0) {
+    const struct lr_sample_counts counts = lr_sample_counts();
+    if (counts.live != 0) {
         return;
     }
-    lr_print_str(p, "larder: no allocation was sampled: ");
-    if (lr_opt_hardened() != 0) {
-        lr_print_str(p, "LARDER_HARDENED=1 has no samples\n");
+    if (counts.taken != 0) {
+        lr_print_f(p, "larder: all %ju sampled blocks were freed; smaller leaks may have no sample",
+                   (uintmax_t)counts.taken);
+    } else if (lr_opt_hardened() != 0) {
+        lr_print_str(p, "larder: no allocation was sampled: LARDER_HARDENED=1 has no samples\n");
         return;
+    } else {
+        lr_print_str(p, "larder: no allocation was sampled: the program asked for too little");
     }
-    lr_print_str(p, "the program asked for too little; LARDER_PROFILE_INTERVAL is ");
+    lr_print_str(p, "; LARDER_PROFILE_INTERVAL is ");
     lr_option_print_value(p, LR_OPTION_profile_interval, lr_opt_profile_interval());
     lr_print_str(p, ", a smaller one sees more\n");
 }
 
 int lr_profile_leaks(int fd) {
     char buffer[BUFFER_BYTES];
+    char command[LR_OS_COMMAND_BYTES];
     struct lr_print p;
     lr_print_init(&p, buffer, sizeof buffer, fd);
     double total = 0;
@@ -202,7 +208,8 @@ int lr_profile_leaks(int fd) {
         total += s->sums.live_bytes;
         objects += s->sums.live_objects;
     }
-    lr_print_f(&p, "larder: not freed at exit: ");
+    lr_os_command(command);
+    lr_print_f(&p, "larder: process %u (%s): not freed at exit: ", lr_os_process_id(), command);
     lr_print_bytes(&p, total > 0 ? (uint64_t)(total + 0.5) : 0);
     lr_print_f(&p, " in %ju blocks, estimated from %ju samples\n",
                objects > 0 ? (uintmax_t)(objects + 0.5) : (uintmax_t)0,

@@ -52,9 +52,7 @@ int lr_tool_usage(const char *command, const char *format, ...) {
 
 static const char *name_at(unsigned i) { return commands[i].name; }
 
-static const char *nearest_to(const char *name) {
-    return name_at(lr_nearest_name(name, strlen(name), name_at, COMMANDS));
-}
+static const char *nearest_to(const char *name) { return lr_tool_nearest(name, name_at, COMMANDS); }
 
 static int flush_output(int status) {
     if (fflush(stdout) != 0) {
@@ -92,8 +90,7 @@ int lr_cmd_help(int argc, char **argv) {
     }
     const struct command *command = find(argv[1]);
     if (command == NULL) {
-        return lr_tool_usage("help", "there is no command '%s', the nearest is '%s'", argv[1],
-                             nearest_to(argv[1]));
+        return lr_tool_usage("help", "there is no command '%s'%s", argv[1], nearest_to(argv[1]));
     }
     print_usage(stdout, command);
     printf("\n%s\n", command->help);
@@ -122,8 +119,8 @@ int main(int argc, char **argv) {
     }
     const struct command *command = find(name);
     if (command == NULL) {
-        lr_tool_error("there is no command '%s', the nearest is '%s'; `larder help` lists them",
-                      name, nearest_to(name));
+        lr_tool_error("there is no command '%s'%s; `larder help` lists them", name,
+                      nearest_to(name));
         return TOOL_USAGE;
     }
     if (argc > 2 && strcmp(argv[2], "--help") == 0) {

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "conf/option_table.h"
+#include "tool/tool.h"
 
 const struct preset lr_presets[] = {
 #define PRESET(id, text) {.name = #id, .help = (text)},
@@ -29,5 +29,5 @@ const struct preset *lr_preset_find(const char *name) {
 static const char *name_at(unsigned i) { return lr_presets[i].name; }
 
 const char *lr_preset_nearest(const char *name) {
-    return name_at(lr_nearest_name(name, strlen(name), name_at, (unsigned)lr_preset_count));
+    return lr_tool_nearest(name, name_at, (unsigned)lr_preset_count);
 }

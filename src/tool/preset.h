@@ -23,6 +23,7 @@ extern const size_t lr_preset_option_count;
 
 // NULL if there is none of that name.
 const struct preset *lr_preset_find(const char *name);
+// As lr_tool_nearest().
 const char *lr_preset_nearest(const char *name);
 
 #endif

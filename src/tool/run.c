@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "conf/option_table.h"
+#include "tool/arguments.h"
 #include "tool/preset.h"
 #include "tool/run_recorded.h"
 #include "tool/tool.h"
@@ -23,23 +24,23 @@ static void unset_option(const char *name) {
     (void)unsetenv(text);
 }
 
+static const char *option_name_at(unsigned i) { return lr_option_name((enum lr_option_id)i); }
+
 // Sets LARDER_<NAME> for the program; false, with a line said, if the library would refuse it.
-static bool set_option(const char *name, size_t length, const char *value) {
-    char exact[64];
+static bool set_option(const char *name, const char *value) {
     char text[160];
     struct lr_print p;
-    snprintf(exact, sizeof exact, "%.*s", (int)length, name);
-    const enum lr_option_id id = lr_option_by_name(exact);
+    const enum lr_option_id id = lr_option_by_name(name);
     if (id == LR_OPTION_COUNT) {
-        lr_tool_error("there is no option '%s'; the nearest is '%s'", exact,
-                      lr_option_name(lr_option_nearest(exact, strlen(exact))));
+        lr_tool_error("there is no option '%s'%s; `larder help options` lists them", name,
+                      lr_tool_nearest(name, option_name_at, LR_OPTION_COUNT));
         return false;
     }
     uint64_t number;
     lr_print_init(&p, text, sizeof text, -1);
     if (lr_option_read(id, value, &number) != LR_OPTION_GOOD) {
         lr_option_print_range(&p, id);
-        lr_tool_error("option %s cannot be '%s'; accepted: %s", exact, value, text);
+        lr_tool_error("option %s cannot be '%s'; accepted: %s", name, value, text);
         return false;
     }
     lr_option_print_variable(&p, id);
@@ -51,18 +52,18 @@ static bool set_option(const char *name, size_t length, const char *value) {
 }
 
 bool lr_tool_set_assignment(const char *assignment) {
-    const char *equals = strchr(assignment, '=');
-    if (equals == NULL || equals == assignment) {
+    char name[ARGUMENT_OPTION_BYTES];
+    const char *value = lr_argument_option(assignment, name);
+    if (value == NULL) {
         lr_tool_error("--opt takes NAME=VALUE, not '%s'", assignment);
         return false;
     }
-    return set_option(assignment, (size_t)(equals - assignment), equals + 1);
+    return set_option(name, value);
 }
 
 bool lr_tool_set_preset(const char *name) {
     if (lr_preset_find(name) == NULL) {
-        lr_tool_error("there is no preset '%s', the nearest is '%s'; there are:", name,
-                      lr_preset_nearest(name));
+        lr_tool_error("there is no preset '%s'%s; there are:", name, lr_preset_nearest(name));
         for (size_t i = 0; i < lr_preset_count; i++) {
             fprintf(stderr, "  %-10s %s\n", lr_presets[i].name, lr_presets[i].help);
         }
@@ -73,8 +74,7 @@ bool lr_tool_set_preset(const char *name) {
     }
     for (size_t i = 0; i < lr_preset_option_count; i++) {
         const struct preset_option *option = &lr_preset_options[i];
-        if (strcmp(option->preset, name) == 0 &&
-            !set_option(option->name, strlen(option->name), option->value)) {
+        if (strcmp(option->preset, name) == 0 && !set_option(option->name, option->value)) {
             return false;
         }
     }

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // larder set and larder trim: what changes a running process.
-#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "conf/option_table.h"
 #include "tool/arguments.h"
 #include "tool/page.h"
 #include "tool/tool.h"
 
 static struct page_view view;
-
-enum { NAME_BYTES = sizeof(((struct larder_page_command *)0)->name) };
 
 static const struct lr_report_option *find_option(const char *name) {
     for (unsigned i = 0; i < view.report.option_count; i++) {
@@ -27,15 +23,9 @@ static const struct lr_report_option *find_option(const char *name) {
 // What the process has, which may be of another version.
 static const char *name_at(unsigned i) { return view.options[i].name; }
 
-static int say_unknown(const struct page_link *link, const char *assignment, const char *name) {
-    const unsigned count = view.report.option_count;
-    char nearest[NAME_BYTES + 32] = "";
-    if (name != NULL && count > 0) {
-        snprintf(nearest, sizeof nearest, ", the nearest is '%s'",
-                 name_at(lr_nearest_name(name, strlen(name), name_at, count)));
-    }
-    lr_tool_error("process %d has no option '%.*s'%s; nothing was set", (int)link->pid,
-                  (int)strcspn(assignment, "="), assignment, nearest);
+static int say_unknown(const struct page_link *link, const char *name) {
+    lr_tool_error("process %d has no option '%s'%s; nothing was set", (int)link->pid, name,
+                  lr_tool_nearest(name, name_at, view.report.option_count));
     return TOOL_FAILED;
 }
 
@@ -70,28 +60,6 @@ static int ask(const struct page_link *link, enum larder_page_command_kind kind,
     return TOOL_OK;
 }
 
-// Of NAME=VALUE the name; that of the environment, LARDER_NAME, is taken for the option's. Returns
-// the value; NULL: no option has such a long name.
-static const char *split(const char *assignment, char name[NAME_BYTES]) {
-    static const char prefix[] = "LARDER_";
-    const char *equals = strchr(assignment, '=');
-    const bool is_variable = strncmp(assignment, prefix, sizeof prefix - 1) == 0;
-    const char *from = is_variable ? assignment + sizeof prefix - 1 : assignment;
-    if ((size_t)(equals - from) >= NAME_BYTES) {
-        return NULL;
-    }
-    size_t length = 0;
-    for (; from < equals; from++) {
-        name[length] = *from;
-        if (is_variable) {
-            name[length] = (char)tolower((unsigned char)*from);
-        }
-        length++;
-    }
-    name[length] = '\0';
-    return equals + 1;
-}
-
 static int read_view(const struct page_link *link) {
     const char *wrong = lr_page_read(link, &view);
     if (wrong != NULL) {
@@ -103,10 +71,10 @@ static int read_view(const struct page_link *link) {
 
 // Before anything is changed. What only the process knows, which values it accepts, it says later.
 static int check_one(const struct page_link *link, const char *assignment) {
-    char name[NAME_BYTES];
-    const char *value = split(assignment, name);
-    if (value == NULL || find_option(name) == NULL) {
-        return say_unknown(link, assignment, value != NULL ? name : NULL);
+    char name[ARGUMENT_OPTION_BYTES];
+    const char *value = lr_argument_option(assignment, name);
+    if (find_option(name) == NULL) {
+        return say_unknown(link, name);
     }
     if (strcmp(name, "scavenger") == 0 && strcmp(value, "thread") != 0) {
         lr_tool_error("scavenger=%s would end the thread that answers this command; set "
@@ -118,9 +86,9 @@ static int check_one(const struct page_link *link, const char *assignment) {
 }
 
 static int set_one(const struct page_link *link, const char *assignment, bool json) {
-    char name[NAME_BYTES];
+    char name[ARGUMENT_OPTION_BYTES];
     struct page_answer answer;
-    const char *wanted = split(assignment, name);
+    const char *wanted = lr_argument_option(assignment, name);
     int status = ask(link, LARDER_PAGE_SET, name, wanted, &answer);
     if (status == TOOL_OK) {
         status = read_view(link);
@@ -160,8 +128,8 @@ int lr_cmd_set(int argc, char **argv) {
         return lr_tool_usage("set", "set takes a process id and what to set");
     }
     for (int i = optind + 1; i < argc; i++) {
-        const char *equals = strchr(argv[i], '=');
-        if (equals == NULL || equals == argv[i]) {
+        char name[ARGUMENT_OPTION_BYTES];
+        if (lr_argument_option(argv[i], name) == NULL) {
             return lr_tool_usage("set", "'%s' is not NAME=VALUE", argv[i]);
         }
     }

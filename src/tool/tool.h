@@ -32,6 +32,9 @@ int lr_tool_usage(const char *command, const char *format, ...) LR_PRINTF(2, 3);
 // The same after getopt() has said what is wrong.
 int lr_tool_misused(const char *command);
 
+// ", the nearest is 'NAME'", or "" where none is near; until the next call.
+const char *lr_tool_nearest(const char *name, const char *(*name_at)(unsigned), unsigned count);
+
 // For a program that is to be started, in the environment; false, with a line said, if it cannot
 // be.
 bool lr_tool_set_assignment(const char *assignment); // NAME=VALUE, refused as the library would

@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             read_alias(alias, text + 1);
     } else {
         (void)lr_option_by_name(text + 1);
-        MUST(lr_option_nearest(text + 1, strlen(text + 1)) < LR_OPTION_COUNT);
+        MUST(lr_option_nearest(text + 1, strlen(text + 1)) <= LR_OPTION_COUNT);
         read_environment(text + 1);
     }
     free(text);

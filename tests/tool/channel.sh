@@ -76,7 +76,7 @@ done
 expect 1 "$LARDER" set "$main" heaplimit=1G
 has "no option 'heaplimit', the nearest is 'heap_limit'; nothing was set\$" err
 # As in the environment; what is checked before anything is set.
-expect 0 "$LARDER" set "$main" LARDER_HEAP_LIMIT=901M
+expect 0 "$LARDER" set "$main" LARDER_heap_limit=902M HEAP_LIMIT=901M
 has '^heap_limit = 901 MiB$'
 for bad in nonsense=1 scavenger=off; do
     expect 1 "$LARDER" set "$main" heap_limit=902M $bad

@@ -57,7 +57,7 @@ expect 0 "$LARDER" --version
 has '^larder [0-9]+\.[0-9]+\.[0-9]+$'
 expect 2 "$LARDER"
 expect 2 "$LARDER" nonsense
-has "no command 'nonsense'" err
+has "no command 'nonsense'; \`larder help\` lists them" err
 [ ! -e /dev/full ] || { status=0; "$LARDER" help >/dev/full 2>"$TMP/err" || status=$?
     [ "$status" -eq 1 ] || fail "a full disk is not noticed"; }
 if command -v man >/dev/null; then

@@ -152,11 +152,22 @@ expect 2 "$LARDER" profile --kind growth $$
 
 # The report of what was not freed.
 LARDER_LEAK_CHECK=1 LARDER_PROFILE_INTERVAL=8K expect 0 "$TMP/planted" "$TMP/raw"
-has '^larder: not freed at exit: ' err
+has '^larder: process [0-9]+ \(planted\): not freed at exit: ' err
 has '^  (1[789]|2[01])\.[0-9] MiB in [0-9]+ blocks, allocated by$' err
 has_not 'no allocation was sampled' err
 
-# Where nothing was sampled it says why.
+# Where nothing was sampled, or all of it was freed, it says why.
+cat >"$TMP/freed.c" <<'END'
+#include <stdlib.h>
+int main(void) {
+    void *volatile block = malloc(100);
+    free(block);
+    return 0;
+}
+END
+${CC:-cc} -o "$TMP/freed" "$TMP/freed.c"
+expect 0 "$LARDER" run --opt leak_check=1 --opt profile_interval=1 "$TMP/freed"
+has ': all [1-9][0-9]* sampled blocks were freed; .*LARDER_PROFILE_INTERVAL is 1 B' err
 LARDER_LEAK_CHECK=1 LARDER_PROFILE_INTERVAL=1T expect 0 "$TMP/planted" "$TMP/raw"
 has '^larder: no allocation was sampled: .*LARDER_PROFILE_INTERVAL is 1 TiB' err
 expect 0 "$LARDER" profile --raw "$TMP/raw"

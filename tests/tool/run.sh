@@ -37,11 +37,20 @@ expect 2 "$LARDER" run --opt thp=sometimes echo ran
 has "option thp cannot be 'sometimes'; accepted: .*always or never" err
 has_not ran
 expect 2 "$LARDER" run --opt heap_limt=1G echo ran
-has "no option 'heap_limt'; the nearest is 'heap_limit'" err
+has "no option 'heap_limt', the nearest is 'heap_limit'; " err
+expect 2 "$LARDER" run --opt favourite_colour=blue echo ran
+has "no option 'favourite_colour'; \`larder help options\`" err
+# Names as in the environment are taken too, in either case.
+for name in LARDER_STATS stats Larder_Stats; do
+    expect 0 "$LARDER" run --opt $name=1 -- true
+    has '^larder [0-9.]+: statistics of process [0-9]+ \(true\), thread ' err
+done
+expect 2 "$LARDER" run --opt LARDER_=1 echo ran
 expect 2 "$LARDER" run --opt thp echo ran
 expect 2 "$LARDER" run --preset memroy true
 has "no preset 'memroy', the nearest is 'memory'" err
 expect 2 "$LARDER" run --preset fast echo ran
+has "no preset 'fast'; there are:" err
 has 'latency' err
 expect 2 "$LARDER" run --nonsense true
 expect 126 "$LARDER" run --library "$TMP/none.so" true

@@ -256,10 +256,14 @@ START_TEST(test_option_table__nearest_name) {
         const enum lr_option_id found = lr_option_nearest(rows[i].wrong, strlen(rows[i].wrong));
         ck_assert_str_eq(lr_option_name(found), lr_option_name(rows[i].nearest));
     }
-    // Longer than any buffer of ours.
+    // Names that are near to none, and one longer than any buffer of ours.
+    static const char *const far[] = {"", "X", "QUICKLY", "FAVOURITE_COLOUR", "jemalloc_conf"};
+    for (size_t i = 0; i < sizeof far / sizeof *far; i++) {
+        EXPECT_UINT(lr_option_nearest(far[i], strlen(far[i])), ==, LR_OPTION_COUNT);
+    }
     char monster[500];
     memset(monster, 'A', sizeof monster);
-    EXPECT_UINT(lr_option_nearest(monster, sizeof monster), <, LR_OPTION_COUNT);
+    EXPECT_UINT(lr_option_nearest(monster, sizeof monster), ==, LR_OPTION_COUNT);
 }
 END_TEST
 

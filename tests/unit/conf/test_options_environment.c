@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../../support/support.h"
+#include "conf/hindrance.h"
 
 static char warnings[4096];
 
@@ -126,8 +127,7 @@ START_TEST(test_options_environment__wrong_variable_gets_one_exact_line) {
         {"LARDER_thp=never",
          "larder: unknown option LARDER_thp, the nearest is LARDER_THP; ignored\n", LR_OPTION_thp,
          LR_THP_AUTO},
-        {"LARDER_=1", "larder: unknown option LARDER_, the nearest is LARDER_THP; ignored\n",
-         LR_OPTION_thp, LR_THP_AUTO},
+        {"LARDER_=1", "larder: unknown option LARDER_; ignored\n", LR_OPTION_thp, LR_THP_AUTO},
         {"TCMALLOC_RELEASE_RATE=20",
          "larder: value out of range TCMALLOC_RELEASE_RATE=\"20\", accepted 0 to 10; "
          "using LARDER_SCAVENGE_RATE=10 GiB/s\n",
@@ -245,6 +245,7 @@ START_TEST(test_options_environment__process_takes_its_environment_and_warns_onc
     char *environment[LR_OPTION_COUNT + 4];
     char expected[4096], output[4096];
     size_t length = 0, count = 0;
+    uint64_t values[LR_OPTION_COUNT];
     // Warnings come first: they are written when the environment is read.
     environment[count++] = (char[]){"LARDER_TEST_SHOW_OPTIONS=1"};
     environment[count++] = (char[]){"LARDER_BATCHMAX=3"};
@@ -258,10 +259,22 @@ START_TEST(test_options_environment__process_takes_its_environment_and_warns_onc
         } else {
             environment[count++] = text[id];
         }
-        length += (size_t)snprintf(expected + length, sizeof expected - length, "%s=%ju\n",
-                                   lr_option_name(id), (uintmax_t)value);
+        values[id] = value;
     }
     environment[count] = NULL;
+    const char *separator = "larder: without effect, because LARDER_HARDENED is 1: ";
+    for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
+        if (lr_option_hindrance(id, values) != NULL) {
+            length += (size_t)snprintf(expected + length, sizeof expected - length, "%s%.*s",
+                                       separator, (int)strcspn(text[id], "="), text[id]);
+            separator = ", ";
+        }
+    }
+    length += (size_t)snprintf(expected + length, sizeof expected - length, "\n");
+    for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
+        length += (size_t)snprintf(expected + length, sizeof expected - length, "%s=%ju\n",
+                                   lr_option_name(id), (uintmax_t)values[id]);
+    }
     run_afresh(environment, output, sizeof output);
     ck_assert_str_eq(output, expected);
 }
@@ -292,8 +305,37 @@ START_TEST(test_options_environment__hardened_process_shows_what_has_an_effect) 
     EXPECT(strstr(output, "\n  LARDER_ON_ERROR ") != NULL);
     EXPECT(strstr(output, "\n  LARDER_BATCH_MAX ") == NULL);
     EXPECT(strstr(output, "\n  LARDER_SCAVENGE_RATE ") == NULL);
-    EXPECT(strstr(output, "\nlarder: without effect because of LARDER_HARDENED: "
+    EXPECT(strstr(output, "\nlarder: without effect, because LARDER_HARDENED is 1: "
                           "LARDER_BATCH_MAX, LARDER_PROFILE\n") != NULL);
+}
+END_TEST
+
+START_TEST(test_options_environment__what_has_no_effect_is_said_at_start) {
+    static const struct {
+        const char *variables[4];
+        const char *line; // behind "larder: without effect, because "; NULL: nothing is said
+    } rows[] = {
+        {{"LARDER_HARDENED=1", "LARDER_GUARD_SAMPLE=8M", "LARDER_THP=never"},
+         "LARDER_HARDENED is 1: LARDER_THP, LARDER_GUARD_SAMPLE\n"},
+        {{"LARDER_SCAVENGER=inline", "LARDER_METRICS_FILE=/none", "LARDER_PUBLISH=2"},
+         "LARDER_SCAVENGER is not thread: LARDER_METRICS_FILE, LARDER_PUBLISH\n"},
+        {{"LARDER_PROFILE_AT=2G"}, "LARDER_PROFILE_FILE is not set: LARDER_PROFILE_AT\n"},
+        {{"LARDER_METRICS_SECONDS=3"}, "LARDER_METRICS_FILE is not set: LARDER_METRICS_SECONDS\n"},
+        {{"LARDER_PROFILE_FILE=/none"}, NULL}, // LARDER_PROFILE_AT may follow
+        {{"LARDER_SCAVENGER=off", "LARDER_PUBLISH=1"}, NULL},
+        {{"LARDER_HARDENED=1", "LARDER_GUARD_SAMPLE=0"}, NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *environment[6] = {(char[]){"LARDER_TEST_SHOW_OPTIONS=1"}};
+        memcpy(environment + 1, rows[i].variables, sizeof rows[i].variables);
+        char output[8192], wanted[256] = "";
+        run_afresh(environment, output, sizeof output);
+        if (rows[i].line != NULL) {
+            snprintf(wanted, sizeof wanted, "larder: without effect, because %s", rows[i].line);
+        }
+        EXPECT(strncmp(output, wanted, strlen(wanted)) == 0);
+        EXPECT(strstr(output + strlen(wanted), "without effect") == NULL);
+    }
 }
 END_TEST
 
@@ -319,6 +361,7 @@ Suite *lr_suite(void) {
     test_add(suite, test_options_environment__process_takes_its_environment_and_warns_once);
     test_add(suite, test_options_environment__verbose_process_shows_all_options);
     test_add(suite, test_options_environment__hardened_process_shows_what_has_an_effect);
+    test_add(suite, test_options_environment__what_has_no_effect_is_said_at_start);
     test_add(suite, test_options_environment__a_limit_too_small_to_live_on_is_told_of);
     return suite;
 }

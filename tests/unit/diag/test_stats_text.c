@@ -174,8 +174,9 @@ START_TEST(test_stats_text__page_of_this_process) {
     for (size_t i = 0; i < 100; i++) {
         larder_free(blocks[i]);
     }
-    char head[64];
-    snprintf(head, sizeof head, "larder %s: statistics, thread ", larder_version());
+    char head[96];
+    snprintf(head, sizeof head, "larder %s: statistics of process %d (%.15s), thread ",
+             larder_version(), (int)getpid(), program_invocation_short_name);
     EXPECT(strncmp(page, head, strlen(head)) == 0);
     EXPECT(strstr(page, "  live_bytes ") != NULL);
     const char *classes = strstr(page, "\nsize classes in use, in blocks\n");
