@@ -46,8 +46,8 @@ const char *test_fault_hit(void) { return hit; }
 enum { SITES_MOST = 1024 };
 extern const char __executable_start; // by the linker
 static int sites_file = -1;
-static unsigned per_site; // LARDER_TEST_FAULT_PER_SITE; 0: no limit
-static size_t armed_site; // LARDER_TEST_FAULT_AT: the first call there fails; 0: none
+static unsigned per_site;     // LARDER_TEST_FAULT_PER_SITE; 0: no limit
+static size_t armed_sites[2]; // LARDER_TEST_FAULT_AT: the first call there fails; 0: none
 static struct {
     _Atomic size_t offset;
     _Atomic unsigned calls;
@@ -81,7 +81,9 @@ __attribute__((constructor(101))) static void arm_from_environment(void) {
     const char *const most = getenv("LARDER_TEST_FAULT_PER_SITE");
     const char *const at = getenv("LARDER_TEST_FAULT_AT");
     per_site = most != NULL ? (unsigned)strtoul(most, NULL, 10) : 0;
-    armed_site = at != NULL ? strtoul(at, NULL, 16) : 0;
+    char *next = NULL;
+    armed_sites[0] = at != NULL ? strtoul(at, &next, 16) : 0;
+    armed_sites[1] = next != NULL && *next == ',' ? strtoul(next + 1, NULL, 16) : 0;
     if (file != NULL)
         sites_file = (int)__real_syscall(SYS_openat, AT_FDCWD, file,
                                          O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
@@ -100,7 +102,8 @@ static bool fails_at(const char *name, const void *site) {
     const unsigned here = ++sites[place].calls;
     const bool counts = here <= per_site || per_site == 0;
     const unsigned call = counts ? ++calls : calls + 1;
-    const bool armed = here == 1 && sites[place].offset == armed_site;
+    const size_t offset = sites[place].offset;
+    const bool armed = here == 1 && (offset == armed_sites[0] || offset == armed_sites[1]);
     if (!armed && !counts && call <= first)
         return false;
     if (!armed && (first == 0 || call < first || (call > first && !armed_all)))

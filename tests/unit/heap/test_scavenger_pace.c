@@ -107,21 +107,32 @@ START_TEST(test_scavenger_pace__surplus_over_the_demand_goes) {
 }
 END_TEST
 
-// Holes of huge pages that are backed whole stay while there is a load, and go when it is over,
-// though nobody calls then.
-START_TEST(test_scavenger_pace__load_keeps_huge_pages_whole) {
-    enum { HUGE = 32, HOLE = 30 };
-    struct span *holes[HUGE];
+enum { HUGE = 32 };
+
+// Huge pages that are backed whole, each of a span of `first` pages and one of the rest; false
+// where there are none.
+static bool fill_huge_pages(size_t first, struct span *firsts[HUGE], struct span *rests[HUGE]) {
     still_clock_start();
     start_with("auto", TICKS_A_DELAY * 50, 16 * LR_GIB);
     if (lr_os_thp() != LR_OS_THP_ASKED)
-        TEST_SKIP("huge pages cannot be asked for here");
+        return false;
     find_larger_filled();
     EXPECT(lr_span_alloc_large((size_t)16 * WHOLE, 1) != NULL);
     for (unsigned i = 0; i < HUGE; i++) {
-        holes[i] = lr_span_alloc_small(HOLE, 4, 1, 32);
-        EXPECT(holes[i] != NULL && lr_span_alloc_small(WHOLE - HOLE, 4, 1, 32) != NULL);
+        firsts[i] = lr_span_alloc_small((uint32_t)first, 4, 1, 32);
+        rests[i] = lr_span_alloc_small((uint32_t)(WHOLE - first), 4, 1, 32);
+        EXPECT(firsts[i] != NULL && rests[i] != NULL);
     }
+    return true;
+}
+
+// Holes of huge pages that are backed whole stay while there is a load, and go when it is over,
+// though nobody calls then.
+START_TEST(test_scavenger_pace__load_keeps_huge_pages_whole) {
+    enum { HOLE = 30 };
+    struct span *holes[HUGE], *rests[HUGE];
+    if (!fill_huge_pages(HOLE, holes, rests))
+        TEST_SKIP("huge pages cannot be asked for here");
     for (unsigned i = 0; i < HUGE; i++)
         lr_span_free(holes[i]);
     for (unsigned i = 0; i < 200; i++) { // 10 s, longer than anything is kept that is not in use
@@ -140,19 +151,10 @@ END_TEST
 // Huge pages of which most is free are broken up under load once an eighth of the heap would be
 // gained.
 START_TEST(test_scavenger_pace__load_breaks_up_for_an_eighth) {
-    enum { HUGE = 32, HOLE = WHOLE * 3 / 4, FEW = 4 };
-    struct span *holes[HUGE];
-    still_clock_start();
-    start_with("auto", TICKS_A_DELAY * 50, 16 * LR_GIB);
-    if (lr_os_thp() != LR_OS_THP_ASKED)
+    enum { HOLE = WHOLE * 3 / 4, FEW = 4 };
+    struct span *firsts[HUGE], *holes[HUGE];
+    if (!fill_huge_pages(WHOLE - HOLE, firsts, holes))
         TEST_SKIP("huge pages cannot be asked for here");
-    find_larger_filled();
-    EXPECT(lr_span_alloc_large((size_t)16 * WHOLE, 1) != NULL);
-    for (unsigned i = 0; i < HUGE; i++) {
-        EXPECT(lr_span_alloc_small(WHOLE - HOLE, 4, 1, 32) != NULL);
-        holes[i] = lr_span_alloc_small(HOLE, 4, 1, 32);
-        EXPECT(holes[i] != NULL);
-    }
     for (unsigned i = 0; i < HUGE; i++) {
         lr_span_free(holes[i]);
         for (unsigned tick = 0; i + 1 == FEW && tick < 200; tick++) {
