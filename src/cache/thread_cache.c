@@ -252,9 +252,9 @@ static void count_slow_call(struct thread_cache *cache) {
 static void *refill(struct thread_cache *cache, unsigned size_class) {
     struct bin *bin = &cache->bins[size_class];
     count_slow_call(cache);
-    size_t fill =
-        lr_min(bin->fill != 0 ? bin->fill : first_fill(size_class), batch_most(cache, size_class));
-    bin->fill = (uint16_t)lr_min(fill * 2, batch_most(cache, size_class));
+    size_t most = batch_most(cache, size_class);
+    size_t fill = lr_min(bin->fill != 0 ? bin->fill : first_fill(size_class), most);
+    bin->fill = (uint16_t)lr_min(fill * 2, most);
     if (slots_of(bin) < 2 * fill) {
         try_grow(cache, size_class, 4 * fill);
     }

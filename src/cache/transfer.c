@@ -109,20 +109,22 @@ unsigned lr_transfer_get(unsigned size_class, void **out, unsigned most) {
     return taken;
 }
 
+static size_t left_of(size_t most, size_t used) { return used < most ? most - used : 0; }
+
 // Makes room for `count` objects; how many fit.
 static uint32_t make_room(struct transfer *cache, unsigned size_class, uint32_t count) {
     size_t block = lr_classes[size_class].bytes;
     uint32_t held = lr_load_relaxed(&cache->count);
     size_t budget = lr_limit_is_tight() ? 0 : lr_opt_transfer_cache_max();
-    size_t used = lr_load_relaxed(&total_bytes);
-    size_t allowed = used < budget ? (budget - used) / block : 0;
-    size_t most = lr_max(CLASS_BYTES / block, CLASS_OBJECTS_MIN) + cache->extra;
+    size_t most = lr_max(CLASS_BYTES, CLASS_OBJECTS_MIN * block) + cache->extra * block;
     if (block > LARGER_BYTES) {
-        most = lr_min(most, lr_pool_bytes() / LARGER_PART / block);
+        most = lr_min(most, lr_pool_bytes() / LARGER_PART);
     }
-    most = lr_min(most, ROOM_MOST);
-    allowed = lr_min(allowed, most > held ? most - held : 0);
-    allowed = cache->quiet >= QUIET_LOOKS ? 0 : lr_min(allowed, count);
+    size_t bytes =
+        lr_min(left_of(budget, lr_load_relaxed(&total_bytes)), left_of(most, held * block));
+    // Mostly all fit, and there is nothing to divide.
+    size_t allowed = bytes >= count * block ? count : bytes / block;
+    allowed = cache->quiet >= QUIET_LOOKS ? 0 : lr_min(allowed, left_of(ROOM_MOST, held));
     if (held + allowed > cache->room) {
         size_t room = lr_max(lr_pow2_ceil(held + allowed), ROOM_MIN);
         void **slots = lr_meta_alloc(room * sizeof *slots);
