@@ -28,7 +28,8 @@ enum {
     NAMES_MS = 1000,    // names of threads are as old at most
     NEW_NAMES_MS = 250, // and so late
     FOLLOWED = 200,     // figures wanted in advance
-    FOLLOWED_MS = 50,   // and so old without being asked for
+    FOLLOWED_MS = 50,   // and so old without being asked for:
+    FOLLOWED_US = 40000 // wanted so often at most
 };
 
 // -1 unless it is a page that nobody can shorten.
@@ -251,10 +252,13 @@ static void copy_page(char *copy, const struct page_link *link,
     memcpy(copy, header, sizeof *header);
 }
 
+static atomic_u32 *sequence_of(const struct page_link *link) {
+    return (atomic_u32 *)(void *)(link->map + offsetof(struct larder_page_header, sequence));
+}
+
 const char *lr_page_read(const struct page_link *link, struct page_view *out) {
     static char copy[PAGE_BYTES_MOST];
-    atomic_u32 *sequence =
-        (atomic_u32 *)(void *)(link->map + offsetof(struct larder_page_header, sequence));
+    atomic_u32 *sequence = sequence_of(link);
     for (int i = 0; i < COPY_TRIES; i++) {
         struct larder_page_header header;
         // Pairs with the process's stores before and after it writes. The fence keeps the copy
@@ -293,10 +297,11 @@ static void name_threads(pid_t pid, struct page_view *view) {
 // Has the process write figures by itself, for as long as somebody comes for them.
 static void follow(const struct page_link *link) {
     struct larder_page_command *slot = slot_of(link);
+    const uint32_t follow_us = (uint32_t)lr_max(link->follow_us, FOLLOWED_US);
     const uint32_t left = lr_load_relaxed((atomic_u32 *)&slot->follow);
     // Whoever tops up sets the pace, so that of readers that left goes with them.
-    if (left < FOLLOWED / 2 || link->follow_us < lr_load_relaxed((atomic_u32 *)&slot->follow_us)) {
-        lr_store_relaxed((atomic_u32 *)&slot->follow_us, link->follow_us);
+    if (left < FOLLOWED / 2 || follow_us < lr_load_relaxed((atomic_u32 *)&slot->follow_us)) {
+        lr_store_relaxed((atomic_u32 *)&slot->follow_us, follow_us);
         lr_store_relaxed((atomic_u32 *)&slot->follow, FOLLOWED);
     }
 }
@@ -321,6 +326,13 @@ int lr_page_look(struct page_link *link, struct page_view *out) {
         lr_tool_error("process %d has ended", (int)link->pid);
         return TOOL_FAILED;
     }
+    const uint32_t sequence = lr_load_acquire(sequence_of(link));
+    const bool at_rest = sequence % 2 == 0; // not being written
+    out->same = error == 0 && link->seen_ns != 0 && at_rest && sequence == link->sequence;
+    if (out->same) {
+        return TOOL_OK;
+    }
+    link->sequence = sequence;
     const char *wrong = lr_page_read(link, out);
     if (wrong != NULL) {
         lr_tool_error("process %d: its page is not usable: %s", (int)link->pid, wrong);

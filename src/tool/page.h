@@ -37,6 +37,7 @@ struct page_view {
     uint64_t updated_ns;
     uint32_t threads_total;
     bool stale;           // the process did not answer: figures of an earlier time
+    bool same;            // nothing has changed since lr_page_look() filled it in before
     uint32_t options_pid; // whose options they are,
     uint64_t options_ns;  // written when; 0: not known
     pid_t named_pid;      // whose threads have their names; 0: nobody's
@@ -57,6 +58,7 @@ struct page_link {
     char *map;
     uint32_t follow_us; // not 0: so often lr_page_look() will be called; set by the caller
     uint64_t seen_ns;   // updated_ns at its last call
+    uint32_t sequence;  // of the page at its last call
 };
 
 // Finds the page of a process. TOOL_OK; or a status of tool.h, with a line said unless `quietly`.

@@ -50,45 +50,62 @@ static void print_options(struct lr_print *p, const struct page_view *view) {
     }
 }
 
-static int print(const struct page_link *link, const struct request *request,
-                 const struct page_view *view) {
-    static char buffer[1 << 16]; // one write for a report of usual length
-    struct lr_print p;
+// False, with a line said: it cannot be explained.
+static bool format(struct lr_print *p, const struct page_link *link, const struct request *request,
+                   const struct page_view *view) {
     struct proc_memory memory;
     const bool explain = request->explain;
     if (explain && !lr_proc_memory(link->pid, view->window_begin, view->window_end,
                                    view->pools_begin, view->pools_end, &memory)) {
         lr_tool_error("process %d: cannot read its smaps: %s", (int)link->pid, strerror(errno));
-        return TOOL_FAILED;
+        return false;
     }
-    lr_print_init(&p, buffer, sizeof buffer, STDOUT_FILENO);
     switch (request->format) {
     case LARDER_FORMAT_JSON:
         if (explain) {
-            lr_print_str(&p, "{\"resident\": {");
-            lr_explain_json(&p, &memory);
-            lr_print_str(&p, "}, \"report\":\n");
+            lr_print_str(p, "{\"resident\": {");
+            lr_explain_json(p, &memory);
+            lr_print_str(p, "}, \"report\":\n");
         }
-        lr_report_json(&p, &view->report);
-        lr_print_str(&p, explain ? "}\n" : "");
+        lr_report_json(p, &view->report);
+        lr_print_str(p, explain ? "}\n" : "");
         break;
     case LARDER_FORMAT_OPENMETRICS:
     case LARDER_FORMAT_PROMETHEUS:
-        lr_report_metrics(&p, &view->report, request->format == LARDER_FORMAT_OPENMETRICS);
+        lr_report_metrics(p, &view->report, request->format == LARDER_FORMAT_OPENMETRICS);
         break;
     default: {
         char name[32];
         lr_proc_name(link->pid, name, sizeof name);
-        lr_print_f(&p, "larder %s: process %d (%s)\n", view->version, (int)link->pid, name);
+        lr_print_f(p, "larder %s: process %d (%s)\n", view->version, (int)link->pid, name);
         if (explain) {
-            lr_explain_text(&p, view, &memory);
+            lr_explain_text(p, view, &memory);
         }
-        lr_stats_text(&p, &view->report);
-        print_threads(&p, view);
-        print_options(&p, view);
+        lr_stats_text(p, &view->report);
+        print_threads(p, view);
+        print_options(p, view);
         break;
     }
     }
+    return true;
+}
+
+static int print(const struct page_link *link, const struct request *request,
+                 const struct page_view *view) {
+    // Room for what any page says, so that it is one write, and another of the same page too.
+    static char buffer[16 * LARDER_PAGE_BYTES];
+    static size_t length;
+    static char first; // of them; where no text waits there is a 0
+    struct lr_print p;
+    lr_print_init(&p, buffer, sizeof buffer, STDOUT_FILENO);
+    if (view->same && !request->explain) {
+        buffer[0] = first;
+        p.len = length;
+    } else if (!format(&p, link, request, view)) {
+        return TOOL_FAILED;
+    }
+    length = p.len;
+    first = buffer[0];
     const int error = lr_print_flush(&p);
     if (error != 0) {
         lr_tool_error("cannot write to standard output: %s", strerror(-error));
