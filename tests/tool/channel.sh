@@ -112,6 +112,16 @@ kill "$reader"
 "$LARDER" stat --json --interval 0.01 --count 50 "$main" >"$TMP/ahead" || fail "stat --interval"
 [ "$(grep -o '"lock_takes": [0-9]*' "$TMP/ahead" | sort -u | wc -l)" -ge 10 ] ||
     fail "figures stand still"
+# Those that stand still for a moment are whole too.
+python3 - "$TMP/ahead" <<'EOF' || fail "not 50 reports, or not JSON"
+import json, sys
+text, count = open(sys.argv[1]).read().rstrip(), 0
+while text:
+    report, end = json.JSONDecoder().raw_decode(text)
+    count += "classes" in report
+    text = text[end:].lstrip()
+sys.exit(count != 50)
+EOF
 
 # Stopped: the last figures, with a line that says so, and soon.
 kill -STOP "$main"
