@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "conf/hindrance.h"
+#include "conf/option_table.h"
 #include "tool/arguments.h"
 #include "tool/page.h"
 #include "tool/proc.h"
@@ -209,6 +211,16 @@ static void look_at_limits(pid_t pid) {
     }
 }
 
+static void look_at_state(pid_t pid) {
+    const char state = lr_proc_state(pid);
+    if (state == 'T' || state == 't') {
+        say("state", "kill -CONT lets it go on", "the process is stopped by a %s",
+            state == 'T' ? "signal" : "debugger");
+    } else if (state == 'Z') {
+        say("state", "its parent has to wait() for it", "the process has ended (zombie)");
+    }
+}
+
 // Whether blocks of the program lie in Larder's heap.
 static bool has_heap(pid_t pid) {
     static struct page_view view;
@@ -217,7 +229,9 @@ static bool has_heap(pid_t pid) {
     if (lr_page_open(pid, &link, true) != TOOL_OK) {
         return false;
     }
-    (void)lr_page_ask(&link, LARDER_PAGE_REFRESH, "", "", &answer);
+    if (!lr_proc_is_stopped(pid)) {
+        (void)lr_page_ask(&link, LARDER_PAGE_REFRESH, "", "", &answer);
+    }
     const bool has =
         lr_page_read(&link, &view) == NULL && view.report.stats.live_bytes > HEAP_LEAST;
     lr_page_close(&link);
@@ -284,7 +298,9 @@ static void look_at_page(pid_t pid) {
             "the process shows no page");
         return;
     }
-    if (lr_page_look(&link, &view) == TOOL_OK) {
+    if (lr_page_look(&link, &view) != TOOL_OK) {
+        say("page", "let it go on (kill -CONT), or look again", "it shows no figures");
+    } else {
         const struct larder_stats *s = &view.report.stats;
         if (view.stale) {
             say("page", "let it go on (kill -CONT), or look again",
@@ -309,18 +325,67 @@ static void look_at_page(pid_t pid) {
     lr_page_close(&link);
 }
 
-// Variables that steer glibc's malloc, which is not there any more.
+static const char own[] = "LARDER_";
+
+static const char *option_name_at(unsigned i) { return lr_option_name((enum lr_option_id)i); }
+
+// A variable of Larder as the library read it at start.
+static void look_at_own(const char *variable, uint64_t values[LR_OPTION_COUNT]) {
+    char name[ARGUMENT_OPTION_BYTES];
+    char range[128];
+    struct lr_print p;
+    const char *value = lr_argument_option(variable, name);
+    const size_t length = strcspn(variable, "=") - (sizeof own - 1);
+    const enum lr_option_id id = lr_option_by_variable(variable + sizeof own - 1, length);
+    if (value == NULL || id == LR_OPTION_COUNT) {
+        say("environment", "it is no option: correct or remove it", "%.200s%s", variable,
+            lr_tool_nearest(name, option_name_at, LR_OPTION_COUNT));
+        return;
+    }
+    uint64_t number = values[id];
+    if (lr_option_read(id, value, &number) != LR_OPTION_GOOD) {
+        lr_print_init(&p, range, sizeof range, -1);
+        lr_option_print_range(&p, id);
+        say("environment", "correct it", "%.200s is not accepted; %s is", variable, range);
+    }
+    values[id] = number;
+}
+
+static void look_at_hindered(const uint64_t values[LR_OPTION_COUNT]) {
+    for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
+        const char *why = lr_option_hindrance(id, values);
+        if (why != NULL && values[id] != lr_option_row(id)->fallback) {
+            char name[64];
+            struct lr_print p;
+            lr_print_init(&p, name, sizeof name, -1);
+            lr_option_print_variable(&p, id);
+            say("environment", "leave one of them out", "%s has no effect: %s", name, why);
+        }
+    }
+}
+
+// Variables that steer a malloc which is not there any more, and those of Larder that do nothing.
 static void look_at_environment(pid_t pid) {
     char path[64];
     char *line = NULL;
     size_t room = 0;
+    uint64_t values[LR_OPTION_COUNT];
+    for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
+        values[id] = lr_option_row(id)->fallback;
+    }
     snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
     FILE *stream = lr_proc_uses_larder(pid) ? fopen(path, "re") : NULL;
     while (stream != NULL && getdelim(&line, &room, '\0', stream) > 0) {
-        if (strncmp(line, "MALLOC_", 7) == 0 || strstr(line, "glibc.malloc.") != NULL) {
+        if (strncmp(line, "MALLOC_CONF=", 12) == 0) {
+            say("environment", "it steers jemalloc only: leave it out", "%.200s", line);
+        } else if (strncmp(line, "MALLOC_", 7) == 0 || strstr(line, "glibc.malloc.") != NULL) {
             say("environment", "it steers glibc's malloc only: leave it out", "%.200s", line);
+        } else if (strncmp(line, own, sizeof own - 1) == 0 &&
+                   strncmp(line, "LARDER_TEST_", 12) != 0) {
+            look_at_own(line, values);
         }
     }
+    look_at_hindered(values);
     free(line);
     if (stream != NULL) {
         fclose(stream);
@@ -352,6 +417,7 @@ int lr_cmd_doctor(int argc, char **argv) {
     look_at_memory_policy(pid);
     look_at_pressure();
     if (pid != 0) {
+        look_at_state(pid);
         look_at_cgroup(pid);
         look_at_limits(pid);
         look_at_malloc(pid);

@@ -6,7 +6,7 @@
 #include "tool/tool.h"
 
 void lr_tool_print_options(FILE *out) {
-    fprintf(out, "%-22s %-10s %-9s %s\n", "OPTION", "DEFAULT", "CHANGES", "ACCEPTED");
+    fprintf(out, "%-22s %-13s %-9s %s\n", "OPTION", "DEFAULT", "CHANGES", "ACCEPTED");
     for (enum lr_option_id id = 0; id < LR_OPTION_COUNT; id++) {
         const struct lr_option_row *row = lr_option_row(id);
         char value[64];
@@ -16,7 +16,7 @@ void lr_tool_print_options(FILE *out) {
         lr_option_print_value(&p, id, row->fallback);
         lr_print_init(&p, range, sizeof range, -1);
         lr_option_print_range(&p, id);
-        fprintf(out, "%-22s %-10s %-9s %s\n    %s\n", lr_option_name(id), value,
+        fprintf(out, "%-22s %-13s %-9s %s\n    %s\n", lr_option_name(id), value,
                 row->when == LR_WHEN_RUNTIME ? "any time" : "at start", range, lr_option_help(id));
     }
     fputs("\nAs variables of the environment they are LARDER_ and the name in capitals; with\n"

@@ -23,7 +23,6 @@
 
 enum {
     LOCK_TRIES = 200, // of 10 ms
-    ANSWER_MS = 2000,
     COPY_TRIES = 100,
     NAMES_MS = 1000,    // names of threads are as old at most
     NEW_NAMES_MS = 250, // and so late
@@ -70,6 +69,15 @@ static int find_page(pid_t pid, const char *folder) {
     return fd;
 }
 
+// Opening decides, not the permissions that access() looks at.
+static bool is_readable(const char *path) {
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return fd >= 0;
+}
+
 static int refuse(pid_t pid, bool quietly) {
     char path[64];
     int status = TOOL_FAILED;
@@ -85,6 +93,10 @@ static int refuse(pid_t pid, bool quietly) {
             const bool own = stat(path, &file) == 0 && file.st_uid == geteuid();
             why = own ? "its files in /proc cannot be read"
                       : "it belongs to another user, or is protected (setuid, PR_SET_DUMPABLE)";
+        } else if (lr_proc_state(pid) == 'Z') {
+            why = "it has ended, and its parent has not taken notice (zombie)";
+        } else if (snprintf(path, sizeof path, "/proc/%d/maps", (int)pid), !is_readable(path)) {
+            why = "its mappings (/proc/PID/maps) cannot be read";
         } else if (!lr_proc_uses_larder(pid)) {
             status = TOOL_NO_LARDER;
             why = "it does not use Larder";
@@ -174,7 +186,7 @@ static bool answers(uint32_t served_now, uint32_t request) {
 
 // Waits until `request` is answered.
 static int wait_for(const struct page_link *link, uint32_t request) {
-    const uint64_t end = now_ms() + ANSWER_MS;
+    const uint64_t end = now_ms() + (link->wait_ms != 0 ? link->wait_ms : PAGE_ANSWER_MS);
     for (uint32_t last; last = served(link), !answers(last, request);) {
         if (now_ms() >= end) {
             return -ETIMEDOUT;
@@ -310,6 +322,9 @@ static void follow(const struct page_link *link) {
 static int ask_for_figures(struct page_link *link) {
     const struct larder_page_header *header = (const struct larder_page_header *)(void *)link->map;
     struct page_answer answer;
+    if (lr_proc_is_stopped(link->pid)) {
+        return -ETIMEDOUT; // no need to wait for that
+    }
     if (link->follow_us != 0) {
         follow(link);
         const uint64_t updated_ns = lr_load_relaxed((const atomic_u64 *)&header->updated_ns);
@@ -334,6 +349,14 @@ int lr_page_look(struct page_link *link, struct page_view *out) {
     }
     link->sequence = sequence;
     const char *wrong = lr_page_read(link, out);
+    const bool stopped = lr_proc_is_stopped(link->pid);
+    if (wrong != NULL && stopped) {
+        lr_tool_error(
+            "process %d is stopped (kill -CONT lets it go on), and nobody has looked at it "
+            "before: there are no figures",
+            (int)link->pid);
+        return TOOL_FAILED;
+    }
     if (wrong != NULL) {
         lr_tool_error("process %d: its page is not usable: %s", (int)link->pid, wrong);
         return TOOL_FAILED;
@@ -342,7 +365,7 @@ int lr_page_look(struct page_link *link, struct page_view *out) {
     if (out->stale) {
         const uint64_t now = now_ms();
         lr_tool_error("process %d does not answer%s: its figures are %ju s old", (int)link->pid,
-                      error == -ETIMEDOUT ? ", as one that is stopped" : " in time",
+                      stopped ? ", it is stopped" : " in time",
                       (uintmax_t)(now - lr_min(out->updated_ns / 1000000, now)) / 1000);
     }
     link->seen_ns = out->updated_ns;

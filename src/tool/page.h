@@ -16,6 +16,7 @@ enum {
     PAGE_OPTIONS_MOST = 128,
     PAGE_LATENCIES_MOST = 16,
     PAGE_BYTES_MOST = 1 << 20, // of pages of later versions
+    PAGE_ANSWER_MS = 2000,     // how long an answer is waited for
 };
 
 // What a page said. About 220 KiB: not for a stack. All zero before its first use.
@@ -57,6 +58,7 @@ struct page_link {
     size_t bytes;
     char *map;
     uint32_t follow_us; // not 0: so often lr_page_look() will be called; set by the caller
+    uint32_t wait_ms;   // not 0: an answer is waited for no longer; set by the caller
     uint64_t seen_ns;   // updated_ns at its last call
     uint32_t sequence;  // of the page at its last call
 };

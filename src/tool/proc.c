@@ -106,11 +106,19 @@ void lr_proc_user(pid_t pid, char *out, size_t bytes) {
     }
 }
 
-bool lr_proc_is_stopped(pid_t pid) {
+char lr_proc_state(pid_t pid) {
     char line[512];
     // "PID (NAME) STATE ...", where the name may hold anything.
     const char *end = lr_proc_line(pid, "stat", line, sizeof line) ? strrchr(line, ')') : NULL;
-    return end != NULL && end[1] == ' ' && strchr("TtZ", end[2]) != NULL;
+    if (end == NULL || end[1] != ' ') {
+        return '\0';
+    }
+    return end[2];
+}
+
+bool lr_proc_is_stopped(pid_t pid) {
+    const char state = lr_proc_state(pid);
+    return state == 'T' || state == 't' || state == 'Z';
 }
 
 bool lr_proc_uses_larder(pid_t pid) {

@@ -15,7 +15,10 @@ pid_t lr_proc_own_id(pid_t pid);
 // The name of its user, or the number where there is none.
 void lr_proc_user(pid_t pid, char *out, size_t bytes);
 
-// By a signal or a debugger, or it has ended and nobody has taken notice.
+// As in ps(1): 'Z' has ended and nobody has taken notice, 'T' and 't' are stopped by a signal or a
+// debugger; 0 if there is no such process.
+char lr_proc_state(pid_t pid);
+// T, t or Z.
 bool lr_proc_is_stopped(pid_t pid);
 
 // The library, or the window of a static executable, is among its mappings.

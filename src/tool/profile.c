@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/print.h"
 #include "tool/arguments.h"
 #include "tool/profile_data.h"
 #include "tool/profile_fetch.h"
@@ -22,6 +23,7 @@ static const struct profile_kind kinds[] = {
      "free bytes in huge pages kept by live blocks"},
 };
 
+// Letters of getopt() too.
 enum format { FORMAT_AUTO, FORMAT_TEXT, FORMAT_JSON, FORMAT_PPROF, FORMAT_SVG };
 
 struct request {
@@ -172,40 +174,45 @@ static int show_files(const struct request *request) {
     return status;
 }
 
+static int refuse_kind(const char *name) {
+    char text[128];
+    struct lr_print p;
+    lr_print_init(&p, text, sizeof text, -1);
+    for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        lr_print_f(&p, "%s%s", i == 0 ? "" : ", ", kinds[i].name);
+    }
+    return lr_tool_usage("profile", "there is no kind of profile '%s'; accepted: %s", name, text);
+}
+
+static bool take_format(struct request *out, enum format format) {
+    const bool good = out->format == FORMAT_AUTO || out->format == format;
+    out->format = format;
+    return good;
+}
+
 // TOOL_OK, or TOOL_USAGE with a line said.
 static int read_options(int argc, char **argv, struct request *request) {
     static const struct option options[] = {
         {"kind", required_argument, NULL, 'k'},
-        {"svg", no_argument, NULL, 's'},
-        {"pprof", no_argument, NULL, 'p'},
-        {"text", no_argument, NULL, 't'},
+        {"svg", no_argument, NULL, FORMAT_SVG},
+        {"pprof", no_argument, NULL, FORMAT_PPROF},
+        {"text", no_argument, NULL, FORMAT_TEXT},
         {"output", required_argument, NULL, 'o'},
         {"raw", required_argument, NULL, 'r'},
         {"base", required_argument, NULL, 'b'},
         {"seconds", required_argument, NULL, 'S'},
         {"interval", required_argument, NULL, 'i'},
-        {"json", no_argument, NULL, 'j'},
+        {"json", no_argument, NULL, FORMAT_JSON},
         {NULL, 0, NULL, 0},
     };
+    bool one_format = true;
     for (int letter; (letter = getopt_long(argc, argv, "o:", options, NULL)) != -1;) {
         switch (letter) {
         case 'k':
             request->kind = find_kind(optarg);
             if (request->kind == NULL) {
-                return lr_tool_usage("profile", "there is no kind of profile '%s'", optarg);
+                return refuse_kind(optarg);
             }
-            break;
-        case 's':
-            request->format = FORMAT_SVG;
-            break;
-        case 'p':
-            request->format = FORMAT_PPROF;
-            break;
-        case 't':
-            request->format = FORMAT_TEXT;
-            break;
-        case 'j':
-            request->format = FORMAT_JSON;
             break;
         case 'o':
             request->output = optarg;
@@ -224,9 +231,18 @@ static int read_options(int argc, char **argv, struct request *request) {
                 return lr_tool_usage("profile", "--seconds cannot be '%s'", optarg);
             }
             break;
+        case FORMAT_TEXT:
+        case FORMAT_JSON:
+        case FORMAT_PPROF:
+        case FORMAT_SVG:
+            one_format &= take_format(request, (enum format)letter);
+            break;
         default:
             return lr_tool_misused("profile");
         }
+    }
+    if (!one_format) {
+        return lr_tool_usage("profile", "profile takes one of --text, --json, --pprof and --svg");
     }
     return TOOL_OK;
 }

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "conf/option_table.h"
 #include "tool/memory_file.h"
 #include "tool/page.h"
 #include "tool/tool.h"
@@ -39,8 +40,15 @@ static int ask(const struct page_link *link, enum larder_page_command_kind kind,
         return TOOL_OK;
     }
     if (kind == LARDER_PAGE_SET) {
-        lr_tool_error("process %d does not take %s=%s: %s", (int)link->pid, name, value,
-                      strerror(-error));
+        char range[64] = "?";
+        struct lr_print p;
+        const enum lr_option_id id = lr_option_by_name(name);
+        if (id != LR_OPTION_COUNT) {
+            lr_print_init(&p, range, sizeof range, -1);
+            lr_option_print_range(&p, id);
+        }
+        lr_tool_error("process %d does not take %s=%s; accepted: %s", (int)link->pid, name, value,
+                      range);
     } else {
         lr_tool_error("process %d cannot write a profile: %s", (int)link->pid, strerror(-error));
     }

@@ -7,8 +7,11 @@
 #include "tool/proc.h"
 #include "tool/tool.h"
 
+enum { LATER_MS = 100 };
+
 struct listing {
     bool json;
+    uint32_t wait_ms; // for the next answer
     unsigned count;
     bool stale; // figures of one are
 };
@@ -69,8 +72,12 @@ static void visit(pid_t pid, void *context) {
         return;
     }
     const bool open = lr_page_open(pid, &link, true) == TOOL_OK;
+    link.wait_ms = listing->wait_ms;
     const bool seen = open && lr_page_look(&link, &view) == TOOL_OK;
-    listing->stale |= seen && view.stale;
+    const bool stale = open && (!seen || view.stale);
+    // All that do not answer are waited for as long as one.
+    listing->wait_ms = stale && !lr_proc_is_stopped(pid) ? LATER_MS : listing->wait_ms;
+    listing->stale |= stale;
     print_row(pid, seen ? &view : NULL, listing->json, listing->count == 0);
     listing->count++;
     if (open) {
@@ -80,7 +87,7 @@ static void visit(pid_t pid, void *context) {
 
 int lr_cmd_ps(int argc, char **argv) {
     static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {NULL, 0, NULL, 0}};
-    struct listing listing = {.json = false};
+    struct listing listing = {.wait_ms = PAGE_ANSWER_MS};
     for (int letter; (letter = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (letter != 'j') {
             return lr_tool_misused("ps");

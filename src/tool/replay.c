@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // larder replay: runs a recording again, under one allocator or several.
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -128,6 +129,26 @@ static int replay(const struct request *request, const char *path) {
     return good ? TOOL_OK : TOOL_FAILED;
 }
 
+static int refuse(int letter, const char *value) {
+    static const struct {
+        int letter;
+        const char *name;
+        const char *accepted;
+    } rows[] = {{'l', "--lib", "given at most 16 times"},
+                {'o', "--opt", "given at most 64 times"},
+                {'r', "--rounds", "1 to 64"},
+                {'t', "--touch", "pages, first or all"},
+                {'d', "--descriptor", "a descriptor"}};
+    static_assert(SETUPS_MOST == 16 && ASSIGNMENTS_MOST == 64 && REPLAY_ROUNDS_MOST == 64, "rows");
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].letter == letter) {
+            return lr_tool_usage("replay", "%s cannot be '%s'; accepted: %s", rows[i].name, value,
+                                 rows[i].accepted);
+        }
+    }
+    return lr_tool_misused("replay");
+}
+
 static bool read_touch(const char *text, enum plan_touch *out) {
     static const char *const names[] = {
         [PLAN_TOUCH_PAGES] = "pages", [PLAN_TOUCH_FIRST] = "first", [PLAN_TOUCH_ALL] = "all"};
@@ -182,8 +203,7 @@ static int read_options(int argc, char **argv, struct request *request, int *des
             good = false;
         }
         if (!good) {
-            return letter == '?' ? lr_tool_misused("replay")
-                                 : lr_tool_usage("replay", "an option cannot be '%s'", optarg);
+            return refuse(letter, optarg);
         }
     }
     return TOOL_OK;

@@ -10,6 +10,7 @@
 
 #include "conf/option_table.h"
 #include "tool/arguments.h"
+#include "tool/elf_file.h"
 #include "tool/preset.h"
 #include "tool/run_recorded.h"
 #include "tool/tool.h"
@@ -168,6 +169,23 @@ static bool set_environment(const struct request *request) {
     return true;
 }
 
+static void warn_of_static(const char *program) {
+    char path[PATH_MAX];
+    const char *folders = strchr(program, '/') != NULL ? "" : getenv("PATH");
+    while (folders != NULL) {
+        const size_t length = strcspn(folders, ":");
+        snprintf(path, sizeof path, "%.*s%s%s", (int)length, folders, length == 0 ? "" : "/",
+                 program);
+        if (access(path, X_OK) == 0) {
+            if (lr_elf_is_static(path)) {
+                lr_tool_error("'%s' is a static program: it keeps its own malloc", program);
+            }
+            return;
+        }
+        folders = folders[length] == ':' ? folders + length + 1 : NULL;
+    }
+}
+
 struct start {
     const char *preload; // NULL: the one that belongs to this command
     char **program;
@@ -183,10 +201,14 @@ static int execute(void *context) {
                       "; name it with --library");
         return CANNOT_EXECUTE;
     }
-    if (given != NULL && realpath(given, path) == NULL) {
-        lr_tool_error("cannot find the library '%s': %s", given, strerror(errno));
+    const char *wrong = given == NULL                   ? NULL
+                        : realpath(given, path) == NULL ? strerror(errno)
+                                                        : lr_elf_no_malloc(path);
+    if (wrong != NULL) {
+        lr_tool_error("cannot use the library '%s': %s", given, wrong);
         return CANNOT_EXECUTE;
     }
+    warn_of_static(*program);
     if (!lr_tool_set_preload(path)) {
         return CANNOT_EXECUTE;
     }

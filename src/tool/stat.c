@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "conf/option_table.h"
 #include "diag/stats_text.h"
 #include "tool/arguments.h"
 #include "tool/explain.h"
@@ -38,12 +39,25 @@ static void print_threads(struct lr_print *p, const struct page_view *view) {
     }
 }
 
+// What was set back is at its default, too.
+static bool is_default(const struct lr_report_option *option) {
+    const enum lr_option_id id = lr_option_by_name(option->name);
+    char value[64];
+    struct lr_print p;
+    if (id == LR_OPTION_COUNT) {
+        return false;
+    }
+    lr_print_init(&p, value, sizeof value, -1);
+    lr_option_print_value(&p, id, lr_option_row(id)->fallback);
+    return strcmp(value, option->value) == 0;
+}
+
 static void print_options(struct lr_print *p, const struct page_view *view) {
     static const char *const origins[] = {"default", "environment", "set while it ran", "?"};
     lr_print_str(p, "options that are not at their default\n");
     for (unsigned i = 0; i < view->report.option_count; i++) {
         const struct lr_report_option *option = &view->options[i];
-        if (option->origin != LARDER_PAGE_FROM_DEFAULT) {
+        if (option->origin != LARDER_PAGE_FROM_DEFAULT && !is_default(option)) {
             lr_print_f(p, "  %-22s %-16s %s\n", option->name, option->value,
                        origins[option->origin]);
         }
@@ -149,7 +163,9 @@ static int parse(int argc, char **argv, struct request *out) {
             break;
         case 'i':
             if (!lr_argument_seconds(optarg, &out->interval)) {
-                return lr_tool_usage("stat", "--interval cannot be '%s'", optarg);
+                return lr_tool_usage(
+                    "stat", "--interval cannot be '%s'; accepted: seconds, above 0 to 86400",
+                    optarg);
             }
             break;
         case 'c':
@@ -183,7 +199,7 @@ int lr_cmd_stat(int argc, char **argv) {
         return status;
     }
     if (optind != argc - 1 || !lr_argument_pid(argv[optind], &pid)) {
-        return lr_tool_usage("stat", "stat takes one process id");
+        return lr_tool_usage("stat", "stat takes one process id, a number as `larder ps` shows");
     }
     status = lr_page_open(pid, &link, false);
     if (status != TOOL_OK) {

@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "conf/option_table.h"
 #include "tool/arguments.h"
 #include "tool/page.h"
+#include "tool/proc.h"
 #include "tool/tool.h"
 
 static struct page_view view;
@@ -50,14 +52,37 @@ static int say_refusal(pid_t pid, const char *name, const char *value, int resul
     return TOOL_FAILED;
 }
 
+static int say_silence(pid_t pid, int error) {
+    lr_tool_error("process %d does not answer: %s", (int)pid,
+                  lr_proc_is_stopped(pid) ? "it is stopped (kill -CONT lets it go on)"
+                                          : strerror(error));
+    return TOOL_FAILED;
+}
+
 static int ask(const struct page_link *link, enum larder_page_command_kind kind, const char *name,
                const char *value, struct page_answer *answer) {
     const int error = lr_page_ask(link, kind, name, value, answer);
     if (error != 0) {
-        lr_tool_error("process %d does not answer: %s", (int)link->pid, strerror(-error));
-        return TOOL_FAILED;
+        return say_silence(link->pid, -error);
     }
     return TOOL_OK;
+}
+
+// A limit that is exceeded already is accepted: it says so.
+static void warn_of_limit(pid_t pid, const char *name, const char *wanted) {
+    uint64_t limit = 0;
+    const uint64_t held = view.report.stats.held_bytes;
+    if (strcmp(name, "heap_limit") == 0 &&
+        lr_option_read(LR_OPTION_heap_limit, wanted, &limit) == LR_OPTION_GOOD && limit != 0 &&
+        limit < held) {
+        char text[32];
+        struct lr_print p;
+        lr_print_init(&p, text, sizeof text, -1);
+        lr_print_bytes(&p, held);
+        lr_tool_error("process %d holds %s, more than heap_limit: requests that need more memory "
+                      "fail from now on",
+                      (int)pid, text);
+    }
 }
 
 static int read_view(const struct page_link *link) {
@@ -110,6 +135,7 @@ static int set_one(const struct page_link *link, const char *assignment, bool js
     } else {
         printf("%s = %s\n", name, value);
     }
+    warn_of_limit(link->pid, name, wanted);
     return TOOL_OK;
 }
 
@@ -170,7 +196,9 @@ int lr_cmd_trim(int argc, char **argv) {
     if (status != TOOL_OK) {
         return status;
     }
-    status = ask(&link, LARDER_PAGE_TRIM, "", "", &answer);
+    // It would do what it is asked for now when it goes on, perhaps much later.
+    status = lr_proc_is_stopped(pid) ? say_silence(pid, ETIMEDOUT)
+                                     : ask(&link, LARDER_PAGE_TRIM, "", "", &answer);
     if (status == TOOL_OK && answer.result != 0) {
         status = say_refusal(pid, "", "", answer.result);
     } else if (status == TOOL_OK) {

@@ -210,6 +210,8 @@ static void trim(void) {
     if (lr_page_ask(&screen.link, LARDER_PAGE_TRIM, "", "", &answer) == 0) {
         snprintf(screen.note, sizeof screen.note, "%ju bytes returned to the system",
                  (uintmax_t)answer.number);
+    } else {
+        snprintf(screen.note, sizeof screen.note, "the process does not answer: nothing returned");
     }
 }
 

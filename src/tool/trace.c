@@ -102,7 +102,8 @@ int lr_cmd_trace(int argc, char **argv) {
         } else if (letter != 's') {
             return lr_tool_misused("trace");
         } else if (!lr_argument_seconds(optarg, &seconds)) {
-            return lr_tool_usage("trace", "--seconds cannot be '%s'", optarg);
+            return lr_tool_usage("trace", "--seconds cannot be '%s'; accepted: above 0 to 86400",
+                                 optarg);
         }
     }
     if (argc - optind != 1 || !lr_argument_pid(argv[optind], &pid) || path == NULL) {

@@ -206,10 +206,13 @@ bool lr_trace_record_close(struct trace_recorder *r) {
     if (!good) {
         lr_tool_error("cannot write '%s': %s", r->path, strerror(errno));
     } else {
-        const double events = (double)(r->writer.events > 0 ? r->writer.events : 1);
-        fprintf(stderr, "larder: %ju events in %.1f s, %ju dropped; %s: %ju bytes, %.1f an event\n",
+        fprintf(stderr, "larder: %ju events in %.1f s, %ju dropped; %s: %ju bytes",
                 (uintmax_t)r->writer.events, (double)duration_ns / 1e9, (uintmax_t)dropped, r->path,
-                (uintmax_t)r->writer.bytes, (double)r->writer.bytes / events);
+                (uintmax_t)r->writer.bytes);
+        if (r->writer.events > 0) {
+            fprintf(stderr, ", %.1f an event", (double)r->writer.bytes / (double)r->writer.events);
+        }
+        fputc('\n', stderr);
     }
     lr_store_relaxed((atomic_u64 *)&r->header->dropped, 0);
     if (!r->from_start) {

@@ -26,8 +26,9 @@ enum {
 };
 
 #define BUDGET_SECONDS 60.0
-#define GAIN_LEAST 0.02 // smaller ones are not worth a setting
-#define SPREADS 2.0     // how many times its noise a gain has to be
+#define GAIN_LEAST 0.02    // smaller ones are not worth a setting
+#define SECONDS_LEAST 0.02 // of a replay whose time can be told
+#define SPREADS 2.0        // how many times its noise a gain has to be
 
 static const struct {
     const char *preset;
@@ -136,6 +137,17 @@ static bool add(struct search *s, const char *preset, const char *first, const c
     return lr_replay_use(setup, "larder");
 }
 
+// Who does not watch gets a line a round.
+static void say_progress(const struct search *s, unsigned i, unsigned done, unsigned left) {
+    const unsigned round = s->settings[0].setup.rounds + (i == 0);
+    if (isatty(STDERR_FILENO) != 0) {
+        fprintf(stderr, "larder tune: round %u, %u of %u: %s\n", round, done, left,
+                s->settings[i].setup.name);
+    } else if (i == 0) {
+        fprintf(stderr, "larder tune: round %u of %u settings\n", round, left);
+    }
+}
+
 // One round of all that are left; those whose turn comes after the end drop out, but for the first.
 static bool run_round(struct search *s, double end) {
     unsigned left = 0;
@@ -146,9 +158,7 @@ static bool run_round(struct search *s, double end) {
         if (s->settings[i].active && i >= ALWAYS && now() >= end) {
             s->settings[i].active = false;
         } else if (s->settings[i].active) {
-            fprintf(stderr, "larder tune: round %u, %u of %u: %s\n",
-                    s->settings[0].setup.rounds + (i == 0), ++done, left,
-                    s->settings[i].setup.name);
+            say_progress(s, i, ++done, left);
             if (!lr_replay_run(s->plan, s->fd, &s->settings[i].setup)) {
                 return false;
             }
@@ -227,8 +237,13 @@ static bool search(struct search *s, double budget) {
     return good;
 }
 
-static void print_change(double ratio, double spread) {
-    printf(" %+7.1f %% +- %4.1f", (ratio - 1) * 100, spread * 100);
+// One round says nothing of noise.
+static void print_change(double ratio, double spread, unsigned rounds) {
+    if (rounds > 1) {
+        printf(" %+7.1f %% +- %4.1f", (ratio - 1) * 100, spread * 100);
+    } else {
+        printf(" %+7.1f %% +-    ?", (ratio - 1) * 100);
+    }
 }
 
 static void print_upper(const char *name, size_t length) {
@@ -318,7 +333,7 @@ static void print_text(const struct search *s, const struct setting *winner, boo
         printf("%-40s %6u", setting->setup.name, setting->setup.rounds);
         for (enum axis axis = FOR_SPEED; axis <= FOR_MEMORY; axis++) {
             const double ratio = compare(s, setting, axis, &spread);
-            print_change(ratio, spread);
+            print_change(ratio, spread, setting->setup.rounds);
         }
         putchar('\n');
     }
@@ -382,6 +397,13 @@ static int tune(const char *path, enum axis axis, double budget, bool json) {
                       path, (uintmax_t)s.plan->op_count, OPS_LEAST);
     } else if (s.plan != NULL && search(&s, budget)) {
         const struct setting *sure = best_that_is_sure(&s);
+        const double seconds = base_median(&s, REPLAY_FIELD(wall_ns)) / 1e9;
+        if (axis != FOR_MEMORY && seconds < SECONDS_LEAST) {
+            lr_tool_error(
+                "a replay takes %.1f ms only: times are mostly noise; record a longer time "
+                "of load",
+                seconds * 1e3);
+        }
         (json ? print_json : print_text)(&s, sure != NULL ? sure : best(&s, NULL), sure != NULL);
         status = TOOL_OK;
     }

@@ -31,6 +31,11 @@ for wrong in "stat --interval" "stat --count" "top --delay" "trace --seconds" "t
     has "^larder: ${wrong#* } cannot be 'never'" err
 done
 
+expect 2 "$LARDER" replay --rounds 0 "$TMP/none"
+has "^larder: --rounds cannot be '0'; accepted: 1 to 64$" err
+expect 2 "$LARDER" replay --touch foo "$TMP/none"
+has "^larder: --touch cannot be 'foo'; accepted: pages, first or all$" err
+
 if [ "$(id -u)" -ne 0 ]; then
     echo "other users and namespaces: needs root"
     exit 0

@@ -134,8 +134,19 @@ has "^larder: process $main does not answer" err
 expect 1 "$LARDER" set "$main" heap_limit=903M
 [ "$(wc -l <"$TMP/err")" -eq 1 ] || fail "not one line"
 expect 1 "$LARDER" trim "$main"
+has 'it is stopped \(kill -CONT' err
+expect 1 "$LARDER" ps
+expect 0 "$LARDER" doctor "$main"
+has '^look  state +the process is stopped by a signal$'
 kill -CONT "$main"
 wait_for 20 "$LARDER" trim "$main"
+# What was set back is at its default; a limit below what is held is told of.
+expect 0 "$LARDER" set "$main" heap_limit=1M
+has "^larder: process $main holds [0-9.]+ MiB, more than heap_limit" err
+expect 0 "$LARDER" set "$main" heap_limit=0
+[ ! -s "$TMP/err" ] || fail "no limit is no limit"
+expect 0 "$LARDER" stat "$main"
+has_not '^  heap_limit '
 # A process that ends ends the looking.
 "$LARDER" stat --interval 0.01 "$main" >"$TMP/watch" 2>&1 &
 watch=$!
@@ -177,6 +188,26 @@ start early --opt publish=2 "$TMP/program" 0
 wait_for 20 shows_page "$PID"
 [ "$(find "/proc/$PID/task" -mindepth 1 -maxdepth 1 | wc -l)" -eq 2 ] || fail "no background thread"
 
+# Stopped before anybody looked: there are no figures, and that is said.
+start unseen --opt publish=2 "$TMP/program" 0
+wait_for 20 sh -c "find '/proc/$PID/fd' -lname '/memfd:larder*' | grep -q ."
+kill -STOP "$PID"
+wait_for 20 grep -q '^State:.T' "/proc/$PID/status"
+for command in "stat $PID" ps; do
+    # shellcheck disable=SC2086
+    expect 1 "$LARDER" $command
+    has "^larder: process $PID (is stopped|does not answer, it is stopped)" err
+done
+kill -KILL "$PID"
+# A zombie has no mappings any more.
+sh -c 'exit 0 & exec sleep 60' &
+PIDS+=("$!")
+zombie() { ps --ppid "$1" -o pid=,stat= | awk '$2 ~ /^Z/ { print $1 }'; }
+if command -v ps >/dev/null; then
+    wait_for 20 sh -c "ps --ppid $! -o stat= | grep -q Z"
+    expect 1 "$LARDER" stat "$(zombie "$!" | tr -d ' ')"
+    has '\(zombie\)$' err
+fi
 expect 3 "$LARDER" stat $$
 has 'does not use Larder' err
 expect 1 "$LARDER" stat 2147483647

@@ -17,7 +17,8 @@ has 'larder run'
 compile program
 (
     ulimit -v 4000000
-    MALLOC_ARENA_MAX=2 exec "$LARDER" run "$TMP/program" 20 0
+    MALLOC_CONF=tcache:false LARDER_STAT=1 LARDER_THP=often LARDER_PROFILE_AT=9G \
+        MALLOC_ARENA_MAX=2 exec "$LARDER" run "$TMP/program" 20 0
 ) >"$TMP/program.out" 2>&1 &
 pid=$!
 PIDS+=("$pid")
@@ -26,6 +27,10 @@ wait_for 20 "$LARDER" trim "$pid"
 expect 0 "$LARDER" doctor "$pid"
 has '^look  address space +RLIMIT_AS is 3906 MiB'
 has '^look  environment +MALLOC_ARENA_MAX=2'
+has '^look  environment +MALLOC_CONF=tcache:false$'
+has "^look  environment +LARDER_STAT=1, the nearest is 'stats'"
+has '^look  environment +LARDER_THP=often is not accepted; auto, default, always or never is$'
+has '^look  environment +LARDER_PROFILE_AT has no effect: LARDER_PROFILE_FILE is not set$'
 has '^ok    malloc +Larder'
 has '^ok    library +larder '
 has ' heap +[1-9][0-9]+ MiB held'

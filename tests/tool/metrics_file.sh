@@ -91,6 +91,8 @@ sleep 2.5
 kill -0 "$PID" || fail "the program ended"
 [ "$(grep -c 'larder: cannot write LARDER_METRICS_FILE=.*: there is no such folder (error 2)' \
     "$TMP/nowhere")" = 1 ] || fail "not one line: $(cat "$TMP/nowhere")"
+start folder --opt "metrics_file=$TMP/m" "$TMP/program" 5 1
+wait_for 20 grep -q 'cannot write LARDER_METRICS_FILE=.*: it is a folder; name a file in it' "$TMP/folder"
 expect 2 "$LARDER" run --opt metrics_file=x.prom true
 has 'accepted: none or a path from / on' err
 echo ok

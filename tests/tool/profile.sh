@@ -149,6 +149,10 @@ has 'cannot write' err
 kill "$pid"
 expect 3 "$LARDER" profile --seconds 1 $$
 expect 2 "$LARDER" profile --kind growth $$
+expect 2 "$LARDER" profile --kind nonsense $$
+has "'nonsense'; accepted: live, .* pinned-huge$" err
+expect 2 "$LARDER" profile --json --svg $$
+has 'one of --text, --json, --pprof and --svg$' err
 
 # The report of what was not freed.
 LARDER_LEAK_CHECK=1 LARDER_PROFILE_INTERVAL=8K expect 0 "$TMP/planted" "$TMP/raw"

@@ -53,7 +53,24 @@ expect 2 "$LARDER" run --preset fast echo ran
 has "no preset 'fast'; there are:" err
 has 'latency' err
 expect 2 "$LARDER" run --nonsense true
-expect 126 "$LARDER" run --library "$TMP/none.so" true
+# No library that gives the program its malloc.
+echo text >"$TMP/text.so"
+printf '\177ELF\001\001\001%0100d' 0 >"$TMP/short.so"
+libc=$(ldd "$LARDER" | awk '/libm\.so|libz\.so/ { print $3; exit }')
+for library in "$TMP/none.so:No such file" "$TMP:it is no file" "$TMP/text.so:it is no library" \
+    "$TMP/short.so:it has 32 bits" ${libc:+"$libc:it defines no malloc"}; do
+    expect 126 "$LARDER" run --library "${library%:*}" echo ran
+    has_not ran
+    has "^larder: cannot use the library '${library%:*}': ${library##*:}" err
+    [ "$(wc -l <"$TMP/err")" -eq 1 ] || fail "not one line"
+done
+expect 0 "$LARDER" run --library "$LARDER_BUILD_DIR/liblarder.so" echo ran
+has '^ran'
+echo 'int main(void) { return 3; }' >"$TMP/static.c"
+if ${CC:-cc} -static -o "$TMP/static" "$TMP/static.c" 2>/dev/null; then
+    expect 3 "$LARDER" run "$TMP/static"
+    has "static' is a static program: it keeps its own malloc\$" err
+fi
 expect 127 "$LARDER" run "$TMP/none"
 expect 126 "$LARDER" run "$TMP"
 

@@ -8,6 +8,8 @@
 compile calls
 expect 0 "$LARDER" run --trace "$TMP/trace" -- "$TMP/calls" 20000 4 8000
 expect 0 "$LARDER" tune --for memory --budget 0.5 "$TMP/trace"
+has '^larder tune: round 1 of [0-9]+ settings$' err
+[ "$(grep -c '^larder tune: round 1 ' "$TMP/err")" -eq 1 ] || fail "more than a line a round"
 has '^default +[3-9]'
 has '^preset memory +[3-9] .* -[1-9][0-9]*\.[0-9] % \+-'
 has '^better than the default: .*, peak memory -[1-9][0-9]*\.[0-9] % '
