@@ -74,10 +74,12 @@ static void visit(pid_t pid, void *context) {
     const bool open = lr_page_open(pid, &link, true) == TOOL_OK;
     link.wait_ms = listing->wait_ms;
     const bool seen = open && lr_page_look(&link, &view) == TOOL_OK;
-    const bool stale = open && (!seen || view.stale);
+    const bool stopped = lr_proc_is_stopped(pid);
     // All that do not answer are waited for as long as one.
-    listing->wait_ms = stale && !lr_proc_is_stopped(pid) ? LATER_MS : listing->wait_ms;
-    listing->stale |= stale;
+    if (open && (!seen || view.stale) && !stopped) {
+        listing->wait_ms = LATER_MS;
+    }
+    listing->stale |= seen ? view.stale : open && stopped; // else it has just ended
     print_row(pid, seen ? &view : NULL, listing->json, listing->count == 0);
     listing->count++;
     if (open) {
