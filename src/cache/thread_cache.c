@@ -116,9 +116,16 @@ static void flush_oldest(struct thread_cache *cache, unsigned size_class, size_t
     lr_counter_add(&cache->flushes, 1);
 }
 
+static void note_pace(struct thread_cache *cache) {
+    uint64_t now = lr_os_now_ns();
+    cache->is_quick = now - cache->paced_ns < cache->sweep * QUICK_CALL_NS;
+    cache->paced_ns = now;
+}
+
 // A bin whose count is what it was at the last look, and that took no slow path since, is not in
 // use, or its use needs few of its slots: half of the blocks and slots go.
 static void sweep(struct thread_cache *cache) {
+    note_pace(cache);
     cache->sweep = 0;
     for (unsigned c = 1; c < LR_CLASS_COUNT; c++) {
         struct bin *bin = &cache->bins[c];
@@ -227,18 +234,11 @@ static void end_sampling(struct thread_cache *cache) {
     cache->sampler = NULL;
 }
 
-static void note_pace(struct thread_cache *cache) {
-    uint64_t now = lr_os_now_ns();
-    cache->is_quick = now - cache->paced_ns < SWEEP_CALLS * QUICK_CALL_NS;
-    cache->paced_ns = now;
-}
-
 static void count_slow_call(struct thread_cache *cache) {
     if (LR_UNLIKELY(cache->sampler != NULL && !lr_sampling_on())) {
         end_sampling(cache);
     }
     if (++cache->sweep >= SWEEP_CALLS) {
-        note_pace(cache);
         sweep(cache);
     }
     // By slow calls too: a thread that waited for a processor has not been idle. But one whose few
@@ -330,6 +330,7 @@ void lr_cache_overflow(struct thread_cache *cache, unsigned size_class, void *bl
 
 size_t lr_cache_flush(struct thread_cache *cache, bool slots) {
     size_t bytes = 0;
+    cache->is_quick = 0; // the next slow calls are another thread's, or come after a pause
     if (cache->sampler != NULL) {
         bytes = flush_sample_bins(cache, false);
         if (slots) {

@@ -68,13 +68,19 @@ static void set_count(struct transfer *cache, unsigned size_class, uint32_t coun
     lr_fetch_add_relaxed(&total_bytes, (count - before) * (size_t)lr_classes[size_class].bytes);
 }
 
+// Bytes of blocks of the class that may be here: `usual`, or what the heap's size allows.
+static size_t bytes_most(size_t block, size_t usual) {
+    return block <= LARGER_BYTES ? usual : lr_min(usual, lr_pool_bytes() / LARGER_PART);
+}
+
 // Objects had to be fetched from the central list while some that were given to it had not fitted:
 // with more room they would have stayed here.
 static void note_wanted_back(struct transfer *cache, unsigned size_class, uint32_t count) {
     lr_lock(&cache->lock);
     uint32_t spilled = lr_load_relaxed(&cache->spilled);
     uint32_t back = (uint32_t)lr_min(spilled, count);
-    size_t most = (CLASS_BYTES_BUSY - CLASS_BYTES) / lr_classes[size_class].bytes;
+    size_t block = lr_classes[size_class].bytes;
+    size_t most = bytes_most(block, CLASS_BYTES_BUSY - CLASS_BYTES) / block;
     lr_store_relaxed(&cache->spilled, spilled - back);
     cache->extra = (uint32_t)lr_min(cache->extra + back, most);
     lr_unlock(&cache->lock);
@@ -117,11 +123,8 @@ static uint32_t make_room(struct transfer *cache, unsigned size_class, uint32_t 
     uint32_t held = lr_load_relaxed(&cache->count);
     size_t budget = lr_limit_is_tight() ? 0 : lr_opt_transfer_cache_max();
     size_t most = lr_max(CLASS_BYTES, CLASS_OBJECTS_MIN * block) + cache->extra * block;
-    if (block > LARGER_BYTES) {
-        most = lr_min(most, lr_pool_bytes() / LARGER_PART);
-    }
-    size_t bytes =
-        lr_min(left_of(budget, lr_load_relaxed(&total_bytes)), left_of(most, held * block));
+    size_t bytes = lr_min(left_of(budget, lr_load_relaxed(&total_bytes)),
+                          left_of(bytes_most(block, most), held * block));
     // Mostly all fit, and there is nothing to divide.
     size_t allowed = bytes >= count * block ? count : bytes / block;
     allowed = cache->quiet >= QUIET_LOOKS ? 0 : lr_min(allowed, left_of(ROOM_MOST, held));

@@ -194,6 +194,7 @@ static void apply_own(const struct variable *v, struct lr_option_values *out,
         }
         return;
     }
+    static_assert((int)LR_OPTION_COUNT <= 64, "a bit each");
     if ((*seen & (UINT64_C(1) << id)) != 0) {
         return;
     }

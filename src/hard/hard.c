@@ -42,15 +42,15 @@ static void judge(const struct lr_verdict *verdict, const char *use) {
     }
 }
 
-// The span heap is out of pages: the quarantines give way, or what was freed could not be had again
-// as blocks of other sizes. Slots first, because their slabs go where pages are.
+// The span heap is out of pages or records: the quarantines give way, or what was freed could not
+// be had again as blocks of other sizes. Slots first, because their slabs go where pages are.
 static void reclaim(void) {
-    struct lr_verdict verdict = {.fault = LR_FAULT_NONE};
     for (unsigned c = 1; c < LR_SLAB_CLASSES; c++) {
+        struct lr_verdict verdict = {.fault = LR_FAULT_NONE};
         lr_slab_reclaim(c, &verdict);
+        judge(&verdict, "");
     }
     lr_pages_reclaim();
-    judge(&verdict, "");
 }
 
 LR_COLD void lr_hard_enable(void) {

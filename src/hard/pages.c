@@ -263,13 +263,24 @@ static void push_locked(struct span *span) {
     *swapped = span;
 }
 
+// The kernel has no memory to describe the span's pages, or RLIMIT_DATA forbids them to be
+// writable: later perhaps. Where the quarantine is full its address is lost.
+static void keep_longer(struct span *span) {
+    lr_lock(&lr_pages_lock);
+    if (quarantine.count < QUARANTINE_SPANS) {
+        push_locked(span);
+    }
+    lr_unlock(&lr_pages_lock);
+}
+
 // The pages of the spans go back to the span heap, and can be accessed again.
 static void give_back(struct span *leaving) {
     while (leaving != NULL) {
         struct span *span = leaving;
         leaving = span->next;
         if (!lr_os_unguard(lr_span_start(span), lr_span_bytes(span))) {
-            continue; // the kernel has no memory to describe it: the address is lost
+            keep_longer(span);
+            continue;
         }
         if (span->size_class == 0) {
             lr_lock(&lr_pages_lock); // find_locked() trusts a descriptor that the map leads to

@@ -283,7 +283,7 @@ static void small_free(void *record, size_t bytes) {
 
 bool lr_meta_prepare(size_t more, size_t all) {
     lr_lock(&lr_meta_lock);
-    bool done = commit_to(lr_max(meta.end + more, lr_min(CHUNK_BYTES + all, records_end())));
+    bool done = commit_to(lr_min(lr_max(meta.end + more, CHUNK_BYTES + all), records_end()));
     lr_unlock(&lr_meta_lock);
     return done;
 }

@@ -17,7 +17,8 @@
 #define POOL_MIN (2 * LR_HUGE_BYTES)
 
 // Descriptors of the smallest spans, 64 to 192 bytes for 16 KiB, need up to a 64th of the pools;
-// those of hardened mode's slabs, with a record for each slot, a 16th.
+// those of hardened mode's slabs, with a record for each slot, a 16th, or an 8th where slots have
+// 16 bytes. What is missing is committed when it is needed, if there is memory then.
 enum { META_SHARE = 64, META_SHARE_HARDENED = 16 };
 
 enum { SKIP_HUGE_PAGES = 32, SKIP_TRIES = 256 };

@@ -62,7 +62,8 @@ static void lay_out(char *base, size_t bytes) {
     lr_window.huge_pages = (struct huge_page *)(void *)(base + at);
     at += lr_align_up(huge_pages * sizeof(struct huge_page), granule);
     lr_window.first_pool_page = lr_align_up(at, LR_HUGE_BYTES) >> LR_PAGE_SHIFT;
-    // 64 to 192 bytes a span of 8 KiB or more, caches, transfer arrays: 1/32 is never reached.
+    // 64 to 192 bytes a span of 8 KiB or more, caches, transfer arrays: 1/32 is never reached, but
+    // by hardened mode's slabs: where those fill half the window.
     lr_window.meta_bytes = lr_align_up(bytes / 32, LR_HUGE_BYTES);
     lr_window.meta_base = base + bytes - lr_window.meta_bytes;
     lr_window.end_pool_page = pages - (lr_window.meta_bytes >> LR_PAGE_SHIFT);

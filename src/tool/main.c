@@ -93,11 +93,10 @@ int lr_cmd_help(int argc, char **argv) {
         return lr_tool_usage("help", "there is no command '%s'%s", argv[1], nearest_to(argv[1]));
     }
     print_usage(stdout, command);
-    printf(
-        "\n%s\n\nWhat each option means is in larder(1): man larder. Exit status: 0 done, 1 it "
-        "could "
-        "not\nbe done, 2 wrong command line, 3 the process does not use Larder or shows no page.\n",
-        command->help);
+    printf("\n%s\n\nWhat each option means is in larder(1): man larder. Exit status: 0 done, 1 it "
+           "could not\nbe done, 2 wrong command line, 3 the process does not use Larder or shows "
+           "no page.\n",
+           command->help);
     return TOOL_OK;
 }
 

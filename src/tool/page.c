@@ -322,15 +322,15 @@ static void follow(const struct page_link *link) {
 static int ask_for_figures(struct page_link *link) {
     const struct larder_page_header *header = (const struct larder_page_header *)(void *)link->map;
     struct page_answer answer;
-    if (lr_proc_is_stopped(link->pid)) {
-        return -ETIMEDOUT; // no need to wait for that
-    }
     if (link->follow_us != 0) {
         follow(link);
         const uint64_t updated_ns = lr_load_relaxed((const atomic_u64 *)&header->updated_ns);
         if (link->seen_ns != 0 && now_ms() < updated_ns / 1000000 + FOLLOWED_MS) {
             return 0;
         }
+    }
+    if (lr_proc_is_stopped(link->pid)) {
+        return -ETIMEDOUT; // no need to wait for that
     }
     return lr_page_ask(link, LARDER_PAGE_REFRESH, "", "", &answer);
 }
@@ -343,13 +343,14 @@ int lr_page_look(struct page_link *link, struct page_view *out) {
     }
     const uint32_t sequence = lr_load_acquire(sequence_of(link));
     const bool at_rest = sequence % 2 == 0; // not being written
+    out->stale = error != 0;
     out->same = error == 0 && link->seen_ns != 0 && at_rest && sequence == link->sequence;
     if (out->same) {
         return TOOL_OK;
     }
     link->sequence = sequence;
     const char *wrong = lr_page_read(link, out);
-    const bool stopped = lr_proc_is_stopped(link->pid);
+    const bool stopped = (wrong != NULL || out->stale) && lr_proc_is_stopped(link->pid);
     if (wrong != NULL && stopped) {
         lr_tool_error(
             "process %d is stopped (kill -CONT lets it go on), and nobody has looked at it "
@@ -361,7 +362,6 @@ int lr_page_look(struct page_link *link, struct page_view *out) {
         lr_tool_error("process %d: its page is not usable: %s", (int)link->pid, wrong);
         return TOOL_FAILED;
     }
-    out->stale = error != 0;
     if (out->stale) {
         const uint64_t now = now_ms();
         lr_tool_error("process %d does not answer%s: its figures are %ju s old", (int)link->pid,

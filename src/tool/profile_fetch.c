@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tool/profile_fetch.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -39,7 +40,7 @@ static int ask(const struct page_link *link, enum larder_page_command_kind kind,
     if (error == 0) {
         return TOOL_OK;
     }
-    if (kind == LARDER_PAGE_SET) {
+    if (kind == LARDER_PAGE_SET && (error == -ERANGE || error == -EINVAL)) {
         char range[64] = "?";
         struct lr_print p;
         const enum lr_option_id id = lr_option_by_name(name);
@@ -49,6 +50,9 @@ static int ask(const struct page_link *link, enum larder_page_command_kind kind,
         }
         lr_tool_error("process %d does not take %s=%s; accepted: %s", (int)link->pid, name, value,
                       range);
+    } else if (kind == LARDER_PAGE_SET) {
+        lr_tool_error("process %d does not take %s=%s: %s", (int)link->pid, name, value,
+                      strerror(-error));
     } else {
         lr_tool_error("process %d cannot write a profile: %s", (int)link->pid, strerror(-error));
     }

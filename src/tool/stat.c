@@ -14,7 +14,7 @@
 #include "tool/page.h"
 #include "tool/tool.h"
 
-#define FOLLOW_MOST 0.05 // seconds: intervals up to which figures may be as old as one
+#define FOLLOW_MOST 0.05 // seconds: intervals up to which figures may be so old
 
 struct request {
     enum larder_format format;

@@ -61,6 +61,12 @@ static int trace(const struct page_link *link, const char *memory, const char *p
     struct trace_recorder recorder;
     struct page_answer answer;
     char name[32];
+    // It would begin when it goes on, with nobody to read what it writes.
+    if (lr_proc_is_stopped(link->pid)) {
+        lr_tool_error("process %d cannot be recorded: it is stopped (kill -CONT lets it go on)",
+                      (int)link->pid);
+        return TOOL_FAILED;
+    }
     int error = lr_page_ask(link, LARDER_PAGE_TRACE, "", memory, &answer);
     if (error != 0 || answer.result != 0) {
         return say(link->pid, error != 0 ? error : answer.result);

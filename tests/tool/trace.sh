@@ -20,6 +20,15 @@ compile program
 pid=$!
 PIDS+=("$pid")
 wait_for 20 grep -q ready "$TMP/said"
+# Stopped, it is not asked: it would begin alone when it goes on.
+wait_for 20 "$LARDER" trim "$pid"
+kill -STOP "$pid"
+wait_for 20 grep -q '^State:.T' "/proc/$pid/status"
+expect 1 "$LARDER" trace --seconds 0.1 -o "$TMP/stopped" "$pid"
+has 'cannot be recorded: it is stopped' err
+kill -CONT "$pid"
+wait_for 20 "$LARDER" trim "$pid"
+[ "$(find "/proc/$pid/fd" -lname '*larder-trace*' | wc -l)" -eq 0 ] || fail "it records by itself"
 wait_for 20 "$LARDER" stat "$pid"
 for round in 1 2; do
     expect 0 "$LARDER" trace --seconds 0.3 -o "$TMP/trace" "$pid"

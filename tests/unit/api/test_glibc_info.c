@@ -175,8 +175,13 @@ START_TEST(test_glibc_info__malloc_stats_is_the_page_on_stderr) {
     // The number of the process follows.
     const char *number = strstr(first, "statistics of process ");
     EXPECT(number != NULL);
-    EXPECT(strncmp(child.err, first, (size_t)(number - first) + strlen("statistics of process ")) ==
-           0);
+    const size_t same = (size_t)(number - first) + strlen("statistics of process ");
+    EXPECT(strncmp(child.err, first, same) == 0);
+    // Of another process and thread, but of the same program.
+    const char *const name = strchr(first + same, '('), *const comma = strchr(first + same, ',');
+    EXPECT(name != NULL && comma != NULL);
+    const char *const its_name = strchr(child.err + same, '(');
+    EXPECT(its_name != NULL && strncmp(its_name, name, (size_t)(comma - name)) == 0);
     EXPECT(strstr(child.err, "live_bytes") != NULL);
 }
 END_TEST

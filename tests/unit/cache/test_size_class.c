@@ -53,7 +53,10 @@ START_TEST(test_size_class__the_table_rises_and_is_aligned) {
         EXPECT_UINT(info->bytes % LR_MIN_ALIGN, ==, 0);
         EXPECT_UINT(info->bytes, >, lr_classes[c - 1].bytes);
         EXPECT_UINT(info->objects, ==, info->pages * LR_PAGE_BYTES / info->bytes);
-        EXPECT_UINT(info->objects, >=, 1);
+        const size_t least = info->bytes <= 256 ? 16 : info->bytes <= 1024 ? 32 : 64; // KiB
+        EXPECT_UINT(info->pages * LR_PAGE_BYTES, >=, least * LR_KIB);
+        EXPECT_UINT(info->pages * LR_PAGE_BYTES, <=,
+                    lr_max(2 * least * LR_KIB, lr_align_up(info->bytes, LR_PAGE_BYTES)));
         EXPECT_UINT(info->pages, <, LR_PAGES_PER_HUGE);
         EXPECT_UINT(info->batch, >=, 1);
         EXPECT_UINT(info->batch * info->bytes, <=,
