@@ -190,7 +190,7 @@ wait_for 20 shows_page "$PID"
 
 # Stopped before anybody looked: there are no figures, and that is said.
 start unseen --opt publish=2 "$TMP/program" 0
-wait_for 20 sh -c "find '/proc/$PID/fd' -lname '/memfd:larder*' | grep -q ."
+wait_for 20 sh -c "find '/proc/$PID/fd' -lname '/memfd:larder*' -exec head -c 8 {} + | grep -q LRDRPAGE"
 kill -STOP "$PID"
 wait_for 20 grep -q '^State:.T' "/proc/$PID/status"
 for command in "stat $PID" ps; do

@@ -66,8 +66,28 @@ START_TEST(test_bin_size__grows_until_it_holds_what_is_used) {
 }
 END_TEST
 
+// From 64 MiB on larger blocks are kept as small ones are.
+static void grow_heap(void) {
+    EXPECT(lr_span_alloc_large(64 * LR_MIB >> LR_PAGE_SHIFT, 1) != NULL);
+}
+
+// Too few slow calls to show that they come quickly.
+START_TEST(test_bin_size__holds_few_larger_blocks_in_a_small_heap) {
+    start_tiers(8 * LR_GIB);
+    struct thread_cache *const cache = &caches[0];
+    const unsigned c = lr_class_of(8 * LR_KIB);
+    use(cache, c, 16, 2);
+    EXPECT_UINT(slots(cache, c), ==, 4); // 32 KiB
+    EXPECT_UINT(slow_calls(cache), <, 64);
+    grow_heap();
+    use(cache, c, 16, 10);
+    EXPECT_UINT(slots(cache, c), >=, 16);
+}
+END_TEST
+
 START_TEST(test_bin_size__is_bounded_by_class_and_option) {
     start_tiers(8 * LR_GIB);
+    grow_heap();
     struct thread_cache *const cache = &caches[0];
     EXPECT_INT(lr_option_set("thread_cache_max", 64 * LR_MIB), ==, 0);
     EXPECT_INT(lr_option_set("bin_objects_max", 300), ==, 0);
@@ -315,6 +335,7 @@ END_TEST
 Suite *lr_suite(void) {
     Suite *suite = suite_create("bin_size");
     test_add(suite, test_bin_size__grows_until_it_holds_what_is_used);
+    test_add(suite, test_bin_size__holds_few_larger_blocks_in_a_small_heap);
     test_add(suite, test_bin_size__is_bounded_by_class_and_option);
     test_add(suite, test_bin_size__shrinks_while_it_only_takes_in);
     test_add(suite, test_bin_size__shrinks_when_it_is_not_used);
